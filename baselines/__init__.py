@@ -1,0 +1,1 @@
+"""The paradigms: one file per family, a variant is one line. Learning is TRL's, thinly held."""

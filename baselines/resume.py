@@ -1,0 +1,57 @@
+"""Seals: a file beside a folder, written last, that says the folder is whole and what its files' digests are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness import disk
+
+
+def seal(folder: Path, identity: str, counts: Mapping[str, int]) -> None:
+    """Write ``<folder>.json``: whose folder it is, what was counted so far, and a SHA-256 for each file."""
+    content = {"identity": identity, "counts": dict(counts), "files": _digests(folder)}
+    disk.write(_beside(folder), json.dumps(content, indent=1, sort_keys=True).encode())
+
+
+def opened(folder: Path, identity: str) -> dict[str, int] | None:
+    """The counts of a whole folder; None where it is missing, half-written, edited or another lesson's."""
+    try:
+        content = json.loads(_beside(folder).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    if content.get("identity") != identity or not folder.is_dir() or content.get("files") != _digests(folder):
+        return None
+    return {name: int(value) for name, value in content["counts"].items()}
+
+
+def last_whole(folder: Path, identity: str) -> Path | None:
+    """The latest whole ``checkpoint-<step>`` in ``folder``; the ones that are not whole are removed."""
+    steps = sorted(folder.glob("checkpoint-*/"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for checkpoint in steps:
+        if opened(checkpoint, identity) is not None:
+            return checkpoint
+        remove(checkpoint)
+    return None
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, its seal first."""
+    _beside(folder).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beside(folder: Path) -> Path:
+    return folder.parent / f"{folder.name}.json"
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as handle:
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(handle, "sha256").hexdigest()
+    return found

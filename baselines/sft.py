@@ -1,0 +1,84 @@
+"""Supervised fine-tuning on the single gold answer, stage by stage (sft) or on all tasks at once (mtl)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from baselines.presentations import Row, dataset, presentations, question, rounded
+from baselines.trainers import held, load_policy, refuse_long, settings, teach
+from harness.core import Example, Learned, Lesson, Paradigm, Task, joint, replace
+from harness.engines.transformers import load_processor
+from harness.styles import DIRECT
+
+
+def learn_sft(lesson: Lesson, **changes: Any) -> Learned:
+    """Minimise the mean negative log-likelihood of the target's tokens and the end-of-turn token, nothing else.
+
+    One optimiser step is one batch of ``scale.sft_batch``; AdamW, cosine rate with a warm-up over a tenth of the steps,
+    no weight decay (LLaMA-Factory's, arXiv:2507.05386). A last batch that is not full starts again from the first
+    presentation. ``changes`` replace fields of TRL's SFTConfig.
+    """
+    return teach(lesson, lambda taught: sft_trainer(taught, **changes))
+
+
+def target(lesson: Lesson, example: Example) -> str:
+    """What the reply should be: the gold answer as the paradigm's style writes it."""
+    return lesson.paradigm.style.write(example.answers[0], example.rationale)
+
+
+def sft_trainer(lesson: Lesson, **changes: Any) -> Any:
+    """TRL's SFTTrainer for a lesson, ready to train."""
+    from trl import SFTConfig, SFTTrainer
+
+    scale = lesson.scale
+    processor = load_processor(lesson.model, scale)
+
+    def row(task: Task, example: Example) -> Row:
+        reply = [{"role": "assistant", "content": target(lesson, example)}]
+        return {**question(lesson.paradigm.style, task, example), "completion": reply}
+
+    chosen = {
+        **settings(lesson),
+        "per_device_train_batch_size": scale.sft_batch,
+        "train_sampling_strategy": "sequential",
+        "learning_rate": scale.rates["sft"] * lesson.paradigm.rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0.1,
+        "weight_decay": 0.0,
+        "loss_type": "nll",
+        "completion_only_loss": True,
+        "assistant_only_loss": False,
+        "max_length": None,
+        "packing": False,
+        "padding_free": False,
+    }
+    return held(SFTTrainer)(
+        model=load_policy(lesson.model),
+        args=SFTConfig(**{**chosen, **changes}),
+        train_dataset=dataset(rounded(presentations(lesson), scale.sft_batch), row),
+        processing_class=processor,
+        data_collator=_collator(processor, lesson),
+    )
+
+
+def _collator(processor: Any, lesson: Lesson) -> Any:
+    """TRL's collator, without the line break that the chat template writes after the end of a turn.
+
+    A reply stops at the end-of-turn token, so what follows it is never generated and is no target.
+    """
+    from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
+
+    class Collator(DataCollatorForVisionLanguageModeling):  # type: ignore[misc]
+        def torch_call(self, examples: list[dict[str, Any]]) -> Any:
+            batch = super().torch_call(examples)
+            labels, end = batch["labels"], processor.tokenizer.eos_token_id
+            prompts = batch["attention_mask"].sum(1) - (labels != -100).sum(1)
+            refuse_long(prompts.tolist(), lesson)
+            labels[((labels == end).cumsum(1) > 0) & (labels != end)] = -100
+            return batch
+
+    return Collator(processor=processor, max_length=None, completion_only_loss=True)
+
+
+SFT = Paradigm(name="sft", learn=learn_sft, style=DIRECT, cite="arXiv:2507.05386")
+MTL = replace(SFT, name="mtl", stages=joint)

@@ -1,0 +1,242 @@
+"""TRL's trainers, held: fp32 master weights, a resume that loses nothing, counted tokens, and a seeing vision tower.
+
+What is held, and why:
+
+- ``Trainer._load_from_checkpoint`` restores 1 of 93 tensors of Qwen2.5-VL (huggingface/transformers #43701); here the
+  weights go through ``from_pretrained``. The policy starts from the lesson's model, the state only replaces its weights,
+  so GRPO's reference never comes from a resumed policy.
+- TRL switches on bf16 autocast and gradient checkpointing; both are off on a CPU.
+- A save is sealed by a file written last; a state without a fitting seal is never resumed from.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import shutil
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from baselines import resume
+from harness.core import Learned, Lesson, Progress, UserError, digest
+
+SAVE_SECONDS = 10.0  # no save sooner than this after the last one,
+SAVE_SHARE = 0.04  # and no larger share of the time goes into saving
+
+
+def teach(lesson: Lesson, build: Callable[[Lesson], Any]) -> Learned:
+    """Train one stage with the trainer that ``build`` makes, from its last whole state where there is one.
+
+    A lesson without examples (a filter may drop them all) copies its model: zero steps, zero tokens.
+
+    Raises:
+        UserError: where training diverges, or a prompt is longer than the scale allows.
+    """
+    weights, states, identity = lesson.folder / "weights", lesson.folder / "states", _identity(lesson)
+    counts = resume.opened(weights, identity)
+    if counts is None:
+        resume.remove(weights)
+        counts = _train(lesson, build, weights, states, identity) if lesson.examples else _copy(lesson, weights)
+        resume.seal(weights, identity, counts)
+        gc.collect()  # a trainer and its callbacks know each other: only the collector frees the model
+    shutil.rmtree(states, ignore_errors=True)
+    return Learned(weights=weights, **counts)
+
+
+def settings(lesson: Lesson) -> dict[str, Any]:
+    """What all trainers share. Data order and epochs are fixed before, so a trainer sees one epoch, in order."""
+    import torch
+    from transformers import TrainingArguments
+
+    cpu = not torch.cuda.is_available()
+    # transformers renamed the switch in 5.23 and warns about the old name.
+    renamed = "activation_checkpointing" in TrainingArguments.__dataclass_fields__
+    return {
+        "output_dir": str(lesson.folder / "states"),
+        "num_train_epochs": 1,
+        "gradient_accumulation_steps": 1,
+        "seed": lesson.seed,
+        "data_seed": lesson.seed,
+        "use_cpu": cpu,
+        "fp16": False,
+        "bf16": not cpu and lesson.scale.precision == "bfloat16",
+        "activation_checkpointing" if renamed else "gradient_checkpointing": not cpu and lesson.scale.precision == "bfloat16",
+        "optim": "adamw_torch",
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.999,
+        "adam_epsilon": 1e-8,
+        "max_grad_norm": 1.0,
+        "remove_unused_columns": False,
+        "dataloader_num_workers": 0,
+        "dataloader_drop_last": False,
+        "dataloader_pin_memory": not cpu,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "eval_strategy": "no",
+        "save_strategy": "no",
+    }
+
+
+def load_policy(folder: Path) -> Any:
+    """The model of a folder with fp32 master weights: bf16 weights alone would round updates at 1e-6 away."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    return AutoModelForImageTextToText.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+    )
+
+
+def refuse_long(lengths: list[int], lesson: Lesson) -> None:
+    """Raise UserError where a prompt, in tokens, is longer than the scale allows: cutting it would cut its picture."""
+    limit = lesson.scale.max_prompt_tokens
+    if max(lengths) > limit:
+        raise UserError(
+            f"a prompt of {lesson.stage.name} has {max(lengths)} tokens, scale {lesson.scale.name} allows {limit}: "
+            "shorten the item or use a scale with a larger max_prompt_tokens"
+        )
+
+
+def held(kind: Any) -> Any:
+    """The TRL trainer class ``kind`` with the repairs of this file."""
+
+    class Held(kind):  # type: ignore[misc]
+        lesson: Lesson
+        sampled_tokens = 0
+        trained_tokens = 0
+        pictured = False
+
+        def compute_loss(self, model: Any, inputs: Any, *rest: Any, **options: Any) -> Any:
+            taught = inputs["labels"] != -100 if "labels" in inputs else inputs["completion_mask"]
+            self.trained_tokens += int(taught.sum())
+            self.pictured = inputs.get("pixel_values") is not None
+            return super().compute_loss(model, inputs, *rest, **options)
+
+        def counts(self) -> dict[str, int]:
+            return {
+                "optimiser_steps": self.state.global_step,
+                "sampled_tokens": self.sampled_tokens,
+                "trained_tokens": self.trained_tokens,
+            }
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+            state = Path(resume_from_checkpoint)
+            self.model.load_state_dict(load_policy(state).state_dict())
+            counts = resume.opened(state, _identity(self.lesson))
+            if counts is None:
+                raise RuntimeError(f"{state} changed while it was being resumed from")
+            self.sampled_tokens, self.trained_tokens = counts["sampled_tokens"], counts["trained_tokens"]
+
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            super()._save_checkpoint(model, trial)
+            states = Path(self.args.output_dir)
+            state = states / f"checkpoint-{self.state.global_step}"
+            (state / "training_args.bin").unlink()  # a pickle that nothing reads
+            resume.seal(state, _identity(self.lesson), self.counts())
+            for older in set(states.glob("checkpoint-*/")) - {state}:
+                resume.remove(older)
+
+        def create_model_card(self, *rest: Any, **options: Any) -> None:
+            """No model card for a resume state."""
+
+        def _send_telemetry(self) -> None:
+            """No pings."""
+
+    return Held
+
+
+def _train(
+    lesson: Lesson, build: Callable[[Lesson], Any], weights: Path, states: Path, identity: str
+) -> dict[str, int]:
+    """Run the trainer to its end and write the weights; the counts of the whole stage, resumed parts included."""
+    from transformers import PrinterCallback
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    trainer = build(lesson)
+    trainer.lesson = lesson
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_watch(trainer))
+    state = resume.last_whole(states, identity)
+    with warnings.catch_warnings():
+        # TRL 1.16 asks the model for an attribute that transformers 5.23 renamed; nothing of ours reads it.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        trainer.train(resume_from_checkpoint=str(state) if state else None)
+    trainer.model.save_pretrained(weights)
+    trainer.processing_class.save_pretrained(weights)
+    counts: dict[str, int] = trainer.counts()
+    return counts
+
+
+def _watch(trainer: Any) -> Any:
+    """A callback that reports steps, saves now and then, and sees that the vision tower learns."""
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):  # type: ignore[misc]
+        sees = False
+        reward: float | None = None
+        saved, cost = time.monotonic(), 0.0
+
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            if not self.sees and trainer.pictured:
+                self.sees = check_vision(trainer.model)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            # In the middle of a rollout batch there are sampled replies that a state does not hold.
+            between = state.global_step % getattr(args, "steps_per_generation", 1) == 0
+            idle = time.monotonic() - self.saved
+            if between and state.global_step < state.max_steps and idle >= max(SAVE_SECONDS, self.cost / SAVE_SHARE):
+                control.should_save = True
+                self.saved = time.monotonic()
+
+        def on_save(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            self.saved, self.cost = time.monotonic(), time.monotonic() - self.saved
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
+            if not logs or "loss" not in logs:
+                return
+            if not math.isfinite(logs["loss"]) or not math.isfinite(logs.get("grad_norm", 0.0)):
+                raise UserError(
+                    f"{trainer.lesson.paradigm.name} diverged at step {state.global_step} of stage "
+                    f"{trainer.lesson.stage.name} (loss {logs['loss']}): lower its learning rate"
+                )
+            self.reward = logs.get("reward", self.reward)
+            loss = logs["loss"] if self.reward is None else None
+            step = Progress(step=state.global_step, steps=state.max_steps, loss=loss, reward=self.reward)
+            trainer.lesson.report(step)
+
+    return Watch()
+
+
+def check_vision(model: Any) -> bool:
+    """Whether pictures were seen to teach the vision tower; False while the batch had nothing to teach at all.
+
+    Raises:
+        RuntimeError: where the language model has a gradient and the vision tower has none.
+    """
+    seen = {True: False, False: False}
+    for name, parameter in model.named_parameters():
+        vision = "visual." in name
+        seen[vision] = seen[vision] or (parameter.grad is not None and bool(parameter.grad.any()))
+    if seen[False] and not seen[True]:
+        raise RuntimeError("the batch has pictures, but the vision tower got no gradient: it did not run")
+    return seen[True]
+
+
+def _identity(lesson: Lesson) -> str:
+    """Whose state it is: a state is only resumed by the lesson that saved it."""
+    shown = [[task.name, example.id] for task, example in lesson.examples]
+    return digest([lesson.paradigm.name, lesson.stage, lesson.scale, lesson.seed, shown, lesson.epochs])
+
+
+def _copy(lesson: Lesson, weights: Path) -> dict[str, int]:
+    """The lesson's model, unchanged, as the stage's result."""
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(lesson.model, weights)
+    return {"optimiser_steps": 0, "sampled_tokens": 0, "trained_tokens": 0}

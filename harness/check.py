@@ -1,0 +1,160 @@
+"""Is this machine ready? Versions, disk, permissions, model and data, each as one finding with what to do about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from harness import registry
+from harness.core import Scale, Stream, Task, UserError
+from harness.evaluate import open_pictures
+
+PACKAGES = (
+    "torch", "torchvision", "transformers", "trl", "datasets", "accelerate", "tokenizers", "safetensors", "pillow",
+    "numpy", "scipy", "pandas", "pyarrow", "math-verify", "matplotlib", "seaborn", "typer", "rich",
+)  # fmt: skip
+LEAST_FREE = 2 * 10**9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing looked at: whether it is well, and in one line what was found or what to do."""
+
+    what: str
+    well: bool
+    line: str
+
+
+def environment(out: Path, scale: Scale, stream: Stream, data: Path | None) -> list[Finding]:
+    """All findings for runs of a scale and a stream that write to ``out`` and read ``data`` (None: the twins)."""
+    findings = [_python(), _versions(), _threads(), _device()]
+    findings += [_attempt("output", lambda: writable(out)), _attempt("disk", lambda: room(out, LEAST_FREE))]
+    findings.append(_attempt("model", lambda: model(scale)))
+    findings.append(_attempt("data", lambda: items(stream, data)))
+    return findings
+
+
+def writable(out: Path) -> str:
+    """Whether files can be written in a folder that may not exist yet; it is not made.
+
+    Raises:
+        UserError: where it cannot be written, or is a file.
+    """
+    place = existing(out)
+    if not place.is_dir():
+        raise UserError(f"{place} is a file, not a folder: give another --out")
+    try:
+        with tempfile.NamedTemporaryFile(dir=place):
+            return f"{out} can be written"
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UserError(
+            f"{place} cannot be written ({reason}): change its permissions or give another --out"
+        ) from error
+
+
+def room(out: Path, wanted: int) -> str:
+    """Whether ``wanted`` bytes are free where ``out`` lies.
+
+    Raises:
+        UserError: where they are not.
+    """
+    free = shutil.disk_usage(existing(out)).free
+    if free < wanted:
+        raise UserError(
+            f"the disk of {out} has {in_words(free)} free, but about {in_words(wanted)} are needed:"
+            " free some (`harness runs gc`) or give another --out"
+        )
+    return f"{in_words(free)} free"
+
+
+def existing(path: Path) -> Path:
+    """The path itself, or its nearest parent that exists."""
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+def in_words(size: int) -> str:
+    """A number of bytes in decimal units.
+
+    >>> in_words(17_300_000), in_words(900)
+    ('17.3 MB', '900 B')
+    """
+    for unit, worth in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= worth:
+            return f"{size / worth:.1f} {unit}"
+    return f"{size} B"
+
+
+def model(scale: Scale) -> str:
+    """Where a scale's model lies, and its size; UserError where it is missing or holds no weights."""
+    from harness.scales import model_folder
+
+    folder = model_folder(scale)
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    if not size:
+        raise UserError(f"model folder {folder} holds only empty weights: download or copy it again")
+    return f"{folder} ({in_words(size)} of weights)"
+
+
+def items(stream: Stream, data: Path | None) -> str:
+    """Whether every task and suite of a stream gives a training and a test item whose pictures open.
+
+    Raises:
+        UserError: naming the first task that does not.
+    """
+    if data is not None and not data.is_dir():
+        raise UserError(f"data folder {data} does not exist: give a folder with one subfolder per task")
+    for name in stream.tasks + stream.general:
+        task = registry.typed(Task, name)
+        for split in ("train", "test") if name in stream.tasks else ("test",):
+            for example in task.load(split, 1, data):
+                open_pictures(example)
+    where = "generated twins" if data is None else str(data)
+    return f"{len(stream.tasks)} tasks and {len(stream.general)} suites of stream {stream.name} from {where}"
+
+
+def _attempt(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what=what, well=True, line=look())
+    except UserError as error:
+        return Finding(what=what, well=False, line=str(error))
+
+
+def _python() -> Finding:
+    line = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
+    return Finding(what="python", well=True, line=line)
+
+
+def _versions() -> Finding:
+    found, missing = [], []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            missing.append(package)
+    if missing:
+        line = f"{', '.join(missing)} not installed: run `pip install -c constraints.txt -e .`"
+        return Finding(what="packages", well=False, line=line)
+    return Finding(what="packages", well=True, line=", ".join(found))
+
+
+def _threads() -> Finding:
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return Finding(what="threads", well=True, line=f"OMP_NUM_THREADS={threads}" if threads else "the libraries' choice")
+
+
+def _device() -> Finding:
+    try:
+        import torch
+    except ImportError as error:
+        line = f"torch does not load ({' '.join(str(error).split())}): run `pip install -c constraints.txt -e .`"
+        return Finding(what="device", well=False, line=line)
+    names = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+    return Finding(what="device", well=True, line=", ".join(names) or "CPU only, which is all that scale twin needs")

@@ -1,0 +1,319 @@
+"""The command line: flags in, one call of the library, a table out. Everything heavy is imported by the command itself.
+
+Exit codes: 0; 2 for a mistake that the user can mend, with one line on standard error; 130 for Ctrl-C; 1, with its
+traceback, for a fault of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness import registry
+from harness.core import SPLITS, Paradigm, Run, Scale, Stream, Task, UserError
+
+SEEDS = 2**31 - 1
+LIMITS = 10**6
+SMALL_MACHINE = 8
+ROOT = Path(__file__).resolve().parent.parent
+
+# What the libraries read when they are loaded: nothing is fetched, nothing is reported to anyone.
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "WANDB_MODE": "disabled",
+    "MPLBACKEND": "agg",
+}
+
+app = typer.Typer(
+    name="harness",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Does reinforcement fine-tuning forget less than supervised fine-tuning? Run a stream of tasks and see.",
+)
+runs_app = typer.Typer(no_args_is_help=True, help="Look at stored runs, and free their disk space.")
+app.add_typer(runs_app, name="runs")
+
+ParadigmFlag = Annotated[str, typer.Option("--paradigm", help="How to learn: see `harness list`.", show_default=False)]
+StreamFlag = Annotated[str, typer.Option("--seq", help="The stream: its tasks and their order.", show_default=False)]
+SomeStreamFlag = Annotated[str, typer.Option("--seq", help="The stream: its tasks and their order.")]
+ScaleFlag = Annotated[str, typer.Option("--scale", help="Model and sizes.")]
+SeedFlag = Annotated[int, typer.Option("--seed", help=f"0 to {SEEDS}.")]
+LimitFlag = Annotated[
+    int | None, typer.Option("--limit", help="At most this many training items a stage and test items a cell.")
+]
+OutFlag = Annotated[Path, typer.Option("--out", help="Where runs and checkpoints are stored.")]
+DataFlag = Annotated[
+    Path | None, typer.Option("--data", help="Official data, one subfolder per task; the twins without it.")
+]
+SplitFlag = Annotated[str, typer.Option("--split", help="What to evaluate on: test, or validation for choosing.")]
+PluginFlag = Annotated[
+    list[Path] | None, typer.Option("--plugin", help="A Python file with tasks or paradigms of your own; repeatable.")
+]
+ResultsFlag = Annotated[Path, typer.Option("--results", help="The folder of published results.")]
+RunName = Annotated[str, typer.Argument(help="A run's id: see `harness runs list`.", metavar="RUN")]
+RESULTS = ROOT / "results"
+RUNS = Path("runs")
+
+
+def request(
+    paradigm: str, seq: str, scale: str, seed: int, limit: int | None, data: Path | None, split: str,
+    plugins: list[Path] | None,
+) -> Run:  # fmt: skip
+    """The Run that the flags ask for; UserError with one line for a flag that cannot be."""
+    _between("--seed", seed, 0, SEEDS)
+    if limit is not None:
+        _between("--limit", limit, 1, LIMITS)
+    if split not in ("test", "validation"):
+        known = "is for learning" if split in SPLITS else "is unknown"
+        raise UserError(f"--split {split} {known}: use test or validation")
+    if data is not None and not data.is_dir():
+        raise UserError(f"--data {data} is no folder: give one with a subfolder for each task")
+    registry.load_plugins(tuple(plugins or ()))
+    stream = registry.typed(Stream, seq)
+    for task in stream.tasks + stream.general:
+        registry.typed(Task, task)
+    return Run(
+        paradigm=registry.typed(Paradigm, paradigm),
+        stream=stream,
+        scale=registry.typed(Scale, scale),
+        seed=seed,
+        limit=limit,
+        split=split,
+        data=None if data is None else str(data.resolve()),
+    )
+
+
+def _between(flag: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise UserError(f"{flag} {value} is out of range: use {least} to {most}")
+
+
+def set_threads(scale: str) -> None:
+    """One thread for the twin on a small machine, unless the user chose: more are slower beside any other process."""
+    if scale == "twin" and (os.cpu_count() or 1) <= SMALL_MACHINE:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@app.command("run")
+def run_command(
+    paradigm: ParadigmFlag,
+    seq: StreamFlag,
+    scale: ScaleFlag = "twin",
+    seed: SeedFlag = 0,
+    limit: LimitFlag = None,
+    out: OutFlag = RUNS,
+    data: DataFlag = None,
+    split: SplitFlag = "test",
+    plugin: PluginFlag = None,
+) -> None:
+    """Train a paradigm through a stream and evaluate all tasks and suites after every stage.
+
+    The same command continues a run that was interrupted.
+    """
+    asked = request(paradigm, seq, scale, seed, limit, data, split, plugin)
+    set_threads(scale)
+    from harness import check, plan, published, report
+    from harness.live import Display
+
+    check.writable(out)
+    check.model(asked.scale)
+    planned = plan.of(asked, out)
+    check.room(out, planned.disk_bytes)
+    console = report.console()
+    console.print(report.plan_line(planned), soft_wrap=True)
+    from harness.runner import run
+
+    with Display(planned) as display:
+        finished = run(asked, out, display)
+    report.finished(console, published.read_run(finished.folder), finished.folder, publishable(asked))
+
+
+def publishable(asked: Run) -> bool:
+    """Whether a run may stand beside whole runs: all items of the test split."""
+    return asked.limit is None and asked.split == "test"
+
+
+@app.command("plan")
+def plan_command(
+    paradigm: ParadigmFlag,
+    seq: StreamFlag,
+    scale: ScaleFlag = "twin",
+    seed: SeedFlag = 0,
+    limit: LimitFlag = None,
+    out: OutFlag = RUNS,
+    data: DataFlag = None,
+    split: SplitFlag = "test",
+    plugin: PluginFlag = None,
+) -> None:
+    """Say what a run will do and cost, before it does it."""
+    asked = request(paradigm, seq, scale, seed, limit, data, split, plugin)
+    from harness import plan, report
+
+    report.plan(report.console(), plan.of(asked, out))
+
+
+@app.command("list")
+def list_command(plugin: PluginFlag = None) -> None:
+    """Name the tasks, streams, paradigms and scales."""
+    from harness import report
+
+    registry.load_plugins(tuple(plugin or ()))
+    report.nouns(report.console())
+
+
+@app.command("check")
+def check_command(
+    seq: SomeStreamFlag = "default",
+    scale: ScaleFlag = "twin",
+    out: OutFlag = RUNS,
+    data: DataFlag = None,
+    plugin: PluginFlag = None,
+) -> None:
+    """Look whether this machine is ready: versions, disk, permissions, model and data."""
+    from harness import check, report
+
+    registry.load_plugins(tuple(plugin or ()))
+    set_threads(scale)
+    stream, size = registry.typed(Stream, seq), registry.typed(Scale, scale)
+    findings = check.environment(out, size, stream, data)
+    report.findings(report.console(), [finding for finding in findings if finding.well])
+    for finding in findings:
+        if not finding.well:
+            print(f"error: {finding.what}: {finding.line}", file=sys.stderr)
+    if not all(finding.well for finding in findings):
+        raise typer.Exit(2)
+
+
+@app.command("publish")
+def publish_command(run: RunName, out: OutFlag = RUNS, results: ResultsFlag = RESULTS) -> None:
+    """Copy a finished run's cells and compact scores into results/ and rebuild the leaderboard."""
+    from harness.publish import publish
+    from harness.store import Store
+
+    print(f"published in {publish(Store(out).folder(registry.slug(run)), results)}: see `harness leaderboard`")
+
+
+@app.command("leaderboard")
+def leaderboard_command(results: ResultsFlag = RESULTS) -> None:
+    """Rank the published runs; only runs of equal stream, scale and task versions compare."""
+    from harness import leaderboard, report
+
+    report.leaderboard(report.console(), leaderboard.load(results))
+
+
+@app.command("figures")
+def figures_command(
+    name: Annotated[str | None, typer.Argument(help="One figure's name; all of them without it.")] = None,
+    results: ResultsFlag = RESULTS,
+    out: Annotated[Path, typer.Option("--out", help="Where the PDF and PNG files go.")] = Path("figures"),
+) -> None:
+    """Draw the figures from the published results."""
+    import importlib
+
+    from harness import check
+
+    known = importlib.import_module("paper_figures").FIGURES
+    if name is not None and name not in known:
+        raise UserError(f"unknown figure {name!r}: use one of {', '.join(sorted(known))}")
+    check.writable(out)
+    for figure in [name] if name else sorted(known):
+        for path in importlib.import_module(known[figure]).draw(results, out):
+            print(path)
+
+
+@runs_app.command("list")
+def runs_list(out: OutFlag = RUNS) -> None:
+    """The stored runs: how far they are and what they hold on disk."""
+    from harness import report
+    from harness.store import Store
+
+    report.runs(report.console(), Store(out).list_runs())
+
+
+@runs_app.command("show")
+def runs_show(run: RunName, out: OutFlag = RUNS) -> None:
+    """One run: what was asked, its accuracy matrix and its metrics."""
+    from harness import published, report
+    from harness.store import Store
+
+    folder = Store(out).folder(registry.slug(run))
+    found = published.read_run(folder)
+    report.result(report.console(), found)
+    print(f"files: {folder}")
+
+
+@runs_app.command("rm")
+def runs_rm(run: RunName, out: OutFlag = RUNS) -> None:
+    """Remove a run's folder; its checkpoints stay until `harness runs gc`."""
+    from harness import check
+    from harness.store import Store
+
+    freed = Store(out).remove(registry.slug(run))
+    print(f"removed {run} ({check.in_words(freed)}): `harness runs gc` frees the checkpoints that no run needs")
+
+
+@runs_app.command("gc")
+def runs_gc(
+    budget: Annotated[str, typer.Option("--budget", help="What the store may hold, such as 2GB.", show_default=False)],
+    out: OutFlag = RUNS,
+) -> None:
+    """Remove checkpoints until the store is within the budget: unused ones first, then those of finished runs."""
+    from harness import check
+    from harness.store import Store
+
+    removed = Store(out).gc(parse_size(budget))
+    for name, size in removed:
+        print(f"removed {name} ({check.in_words(size)})")
+    print(f"freed {check.in_words(sum(size for _, size in removed))}")
+
+
+def parse_size(text: str) -> int:
+    """A number of bytes from text such as "2GB"; UserError where it is none.
+
+    >>> parse_size("2GB"), parse_size("500 mb"), parse_size("0")
+    (2000000000, 500000000, 0)
+    """
+    import re
+
+    match = re.fullmatch(r"(\d{1,15})\s*(|k|m|g|t)b?", text.strip().lower())
+    if match is None:
+        raise UserError(f"{text!r} is no size: write a number with kB, MB, GB or TB, such as 2GB")
+    power = ("", "k", "m", "g", "t").index(match[2])
+    return int(match[1]) * int(1000**power)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The ``harness`` command."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        code: Any = app(args=arguments, prog_name="harness", standalone_mode=False)
+    except UserError as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    except typer.TyperException as error:  # a flag that typer itself refused
+        print(f"error: {' '.join(error.format_message().split())} (`harness --help` explains)", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        code = 130
+    if code == 130:
+        print("stopped: the same command continues where this one was", file=sys.stderr)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Finds tasks, streams, paradigms and scales by name, at run time, so that ``harness`` imports none of them.
+
+A module-level value is all it takes: every Task, Stream and Paradigm of the packages ``tasks`` and ``baselines``, every
+Scale of ``harness.scales``, and what a plugin file of the user's defines. Standard library only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+import pkgutil
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar, cast
+
+from harness.core import Paradigm, Scale, Stream, Task, UserError
+
+KINDS: dict[str, type] = {"task": Task, "stream": Stream, "paradigm": Paradigm, "scale": Scale}
+PACKAGES = ("tasks", "baselines")
+MODULES = ("harness.scales",)
+PLUGIN_VARIABLE = "CPT_HARNESS_PLUGINS"
+_SLUG = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_plugins: dict[Path, ModuleType] = {}
+
+Named = Task | Stream | Paradigm | Scale
+Noun = TypeVar("Noun", Task, Stream, Paradigm, Scale)
+
+
+def slug(name: str) -> str:
+    """The name itself, if it is lower-case letters, digits, dots and dashes; so that no name can become a path.
+
+    Raises:
+        UserError: for anything else.
+
+    >>> slug("rft-nokl"), slug("qwen2.5-vl-7b")
+    ('rft-nokl', 'qwen2.5-vl-7b')
+    >>> slug("../rft")
+    Traceback (most recent call last):
+    harness.core.UserError: '../rft' is no name: use lower-case letters, digits, dots and dashes
+    """
+    if not _SLUG.fullmatch(name) or ".." in name:
+        raise UserError(f"{name!r} is no name: use lower-case letters, digits, dots and dashes")
+    return name
+
+
+def all_of(kind: str) -> dict[str, Named]:
+    """Every registered object of a kind ("task", "stream", "paradigm" or "scale") by its name, sorted.
+
+    Raises:
+        UserError: where two different objects have one name, or a name is no slug.
+    """
+    noun = KINDS[kind]
+    found: dict[str, tuple[Named, str]] = {}
+    for module in _modules():
+        for value in vars(module).values():
+            if not isinstance(value, noun):
+                continue
+            known, where = found.setdefault(slug(cast(Named, value).name), (cast(Named, value), module.__name__))
+            if known is not value:
+                raise UserError(
+                    f"two {kind}s are called {known.name} ({where} and {module.__name__}): rename one of them"
+                )
+    return {name: found[name][0] for name in sorted(found)}
+
+
+def names(kind: str) -> list[str]:
+    """The registered names of a kind, sorted."""
+    return list(all_of(kind))
+
+
+def find(kind: str, name: str) -> Named:
+    """The object of a kind with this name.
+
+    Raises:
+        UserError: where there is none, naming the nearest one.
+    """
+    known = all_of(kind)
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(known)}"
+    raise UserError(f"unknown {kind} {name!r}: {hint} (`harness list` names all)")
+
+
+def typed(noun: type[Noun], name: str) -> Noun:
+    """``find`` for a noun's class instead of its kind, with the type that goes with it."""
+    kind = next(kind for kind, known in KINDS.items() if known is noun)
+    return cast(Noun, find(kind, name))
+
+
+def load_plugin(path: Path) -> None:
+    """Register the nouns of a Python file outside the package; loading a file again changes nothing.
+
+    The file is a program and runs with the user's rights, as any module that is imported.
+
+    Raises:
+        UserError: where it cannot be read or run, defines no noun, or uses a name that is taken.
+    """
+    path = path.resolve()
+    if path in _plugins:
+        return
+    if not path.is_file() or path.suffix != ".py":
+        raise UserError(f"plugin {path} is no Python file: name a file that ends in .py")
+    name = f"plugin_{re.sub(r'[^0-9A-Za-z]', '_', path.stem)}"
+    if name in sys.modules:
+        raise UserError(f"two plugins are called {path.name}: rename one of them")
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"plugin {path} cannot be read: check the file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # frozen dataclasses look their module up while it is being run
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UserError(f"plugin {path} does not load: {type(error).__name__}: {_line(error)}") from error
+    if not any(isinstance(value, tuple(KINDS.values())) for value in vars(module).values()):
+        del sys.modules[name]
+        raise UserError(f"plugin {path} defines no Task, Stream, Paradigm or Scale at module level: add one")
+    _plugins[path] = module
+    try:
+        for kind in KINDS:
+            all_of(kind)
+    except UserError:
+        del _plugins[path], sys.modules[name]
+        raise
+
+
+def load_plugins(paths: tuple[Path, ...] = ()) -> None:
+    """Load the files given, and those that the environment variable ``CPT_HARNESS_PLUGINS`` lists."""
+    listed = os.environ.get(PLUGIN_VARIABLE, "")
+    for path in (*(Path(item) for item in listed.split(os.pathsep) if item), *paths):
+        load_plugin(path)
+
+
+def plugins() -> tuple[Path, ...]:
+    """The plugin files that are loaded."""
+    return tuple(_plugins)
+
+
+def _line(error: Exception) -> str:
+    """An error's message on one line."""
+    return " ".join(str(error).split()) or "no message"
+
+
+def _modules() -> Iterator[ModuleType]:
+    for package in PACKAGES:
+        parent = importlib.import_module(package)
+        yield parent
+        for item in pkgutil.iter_modules(parent.__path__):
+            if not item.ispkg:
+                yield importlib.import_module(f"{package}.{item.name}")
+    for name in MODULES:
+        yield importlib.import_module(name)
+    yield from _plugins.values()

@@ -1,0 +1,213 @@
+"""What the command prints: plans, lists, accuracy matrices, metrics and the leaderboard, as tables in percent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from harness import registry
+from harness.core import UserError
+
+if TYPE_CHECKING:
+    from harness.check import Finding
+    from harness.leaderboard import Entry
+    from harness.matrix import AccuracyMatrix
+    from harness.plan import Plan
+    from harness.published import PublishedRun
+    from harness.store import RunInfo
+
+WIDE = 160
+ABSENT = "-"
+
+
+def console() -> Console:
+    """Standard output; wide where it is no terminal, so that no line of a log is folded."""
+    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+
+
+def percent(value: float | None) -> str:
+    """A fraction in percent with one decimal; a dash where it was not observed.
+
+    >>> percent(0.5), percent(None)
+    ('50.0', '-')
+    """
+    return ABSENT if value is None else f"{100 * value:.1f}"
+
+
+def points(value: float | None) -> str:
+    """A difference of fractions in points, with its sign.
+
+    >>> points(-0.023), points(0.0), points(None)
+    ('-2.3', '+0.0', '-')
+    """
+    return ABSENT if value is None else f"{100 * value:+.1f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words.
+
+    >>> duration(42), duration(600), duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def grid(title: str, columns: Sequence[str], left: int = 1) -> Table:
+    """An empty table: the first ``left`` columns are text, the others numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for n, column in enumerate(columns):
+        table.add_column(column, justify="left" if n < left else "right", overflow="fold")
+    return table
+
+
+def nouns(screen: Console) -> None:
+    """The registered tasks, streams, paradigms and scales."""
+    from harness.core import Paradigm, Scale, Stream, Task
+
+    table = grid("Paradigms", ["name", "style", "learner", "KL", "reference", "filter", "source"], 7)
+    for name in registry.names("paradigm"):
+        p = registry.typed(Paradigm, name)
+        chosen = p.select.__name__ if p.select else ABSENT
+        table.add_row(name, p.style.name, p.learn.__name__, f"{p.kl:g}", p.reference, chosen, p.cite or ABSENT)
+    screen.print(table)
+    table = grid("Streams (--seq)", ["name", "tasks", "watched suites"], 3)
+    for name in registry.names("stream"):
+        s = registry.typed(Stream, name)
+        table.add_row(name, " > ".join(s.tasks), ", ".join(s.general))
+    screen.print(table)
+    table = grid("Tasks and suites", ["name", "version", "data", "source"], 4)
+    for name in registry.names("task"):
+        t = registry.typed(Task, name)
+        table.add_row(name, str(t.version), "twin, official" if t.official else "twin", t.cite)
+    screen.print(table)
+    table = grid("Scales", ["name", "model", "precision", "training items a stage", "test items a cell"], 5)
+    for name in registry.names("scale"):
+        size = registry.typed(Scale, name)
+        table.add_row(name, size.model, size.precision, str(size.train_items or "all"), str(size.test_items or "all"))
+    screen.print(table)
+
+
+def findings(screen: Console, good: Sequence[Finding]) -> None:
+    """What `harness check` found to be well."""
+    for finding in good:
+        screen.print(f"[green]ok[/green]  {finding.what:9} {finding.line}", soft_wrap=True)
+
+
+def plan_line(planned: Plan) -> str:
+    """A plan in one line, for the start of a run."""
+    return (
+        f"[bold]{planned.title}[/bold]: {len(planned.stages)} stages, {planned.optimiser_steps:,} optimiser steps, "
+        f"{planned.rollouts:,} rollouts, {planned.cells:,} evaluations of {planned.cell_items:,} items, "
+        f"about {duration(planned.seconds)} and {planned.disk} of disk"
+    )
+
+
+def plan(screen: Console, planned: Plan) -> None:
+    """A plan in full: what each stage does, then the totals."""
+    table = grid(
+        planned.title,
+        ["stage", "tasks", "items", "optimiser steps", "rollouts", "sampled tokens", "about", "in the store"],
+        2,
+    )
+    for stage in planned.stages:
+        table.add_row(
+            stage.name, ", ".join(stage.tasks), f"{stage.items:,}", f"{stage.optimiser_steps:,}", f"{stage.rollouts:,}",
+            f"<= {stage.sampled_tokens:,}", duration(stage.seconds), "yes" if stage.stored else "no",
+        )  # fmt: skip
+    screen.print(table)
+    screen.print(plan_line(planned))
+    screen.print(
+        f"evaluation: about {duration(planned.evaluation_seconds)} for {planned.cells:,} cells", soft_wrap=True
+    )
+    for note in planned.notes:
+        screen.print(note, soft_wrap=True)
+
+
+def matrix(screen: Console, a: AccuracyMatrix, title: str) -> None:
+    """Accuracy after every stage, in percent: rows are stages from the base on, columns tasks and then suites."""
+    table = grid(title, ["after stage", *a.tasks, *a.suites])
+    for n, stage in enumerate(a.stages):
+        cells = [percent(value) for value in (*a.scores[n], *a.general[n])]
+        if a.ordered and n:
+            cells[n - 1] = f"[bold]{cells[n - 1]}[/bold]"
+        table.add_row(stage, *cells)
+    screen.print(table)
+
+
+def metrics(screen: Console, own: AccuracyMatrix, others: Sequence[AccuracyMatrix]) -> None:
+    """The metrics in the paradigm's own style, and beside them in the others; percent and points."""
+    from harness.metrics import ALL, compute_all
+
+    columns = [compute_all(a) for a in (own, *others)]
+    table = grid(
+        "Metrics", ["metric", "formula", f"{own.style} (own style)", *(f"{a.style} style" for a in others), "reads"], 2
+    )
+    for name, metric in ALL.items():
+        show = points if name in DIFFERENCES else percent
+        table.add_row(name, metric.equation, *(show(column[name]) for column in columns), metric.sign)
+    screen.print(table)
+
+
+DIFFERENCES = ("gain", "backward_transfer", "fm_lai_T", "fm_lai_T1", "forward_transfer", "general_delta")
+
+
+def result(screen: Console, run: PublishedRun) -> None:
+    """A run's accuracy matrix and its metrics, own style first."""
+    own = run.matrix()
+    matrix(screen, own, f"Accuracy in percent, {own.style} style (bold: the task of the stage)")
+    metrics(screen, own, [run.matrix(style) for style in run.styles[1:]])
+
+
+def finished(screen: Console, run: PublishedRun, folder: Path, publishable: bool) -> None:
+    """The end of a run: its numbers, where its files are, and what to type next."""
+    result(screen, run)
+    screen.print(f"files: {folder} (cells.csv, rows/, run.json, costs.json)", soft_wrap=True)
+    if publishable:
+        screen.print(f"next: harness publish {run.id}; harness leaderboard; harness figures", soft_wrap=True)
+    else:
+        screen.print("a run with --limit or on another split is a trial: it cannot be published", soft_wrap=True)
+
+
+def runs(screen: Console, stored: Sequence[RunInfo]) -> None:
+    """The runs of a store."""
+    from harness.check import in_words
+
+    if not stored:
+        screen.print("no runs here: start one with `harness run --paradigm rft --seq default`")
+        return
+    table = grid("Runs", ["id", "state", "checkpoints", "disk without checkpoints"], 2)
+    for info in stored:
+        state = "running" if info.working else "finished" if info.finished else "interrupted"
+        table.add_row(info.id, state, str(len(info.keys)), in_words(info.bytes))
+    screen.print(table)
+
+
+def leaderboard(screen: Console, entries: Sequence[Entry]) -> None:
+    """The published runs, a table for each group whose runs compare."""
+    keys = ("average_accuracy", "gain", "backward_transfer", "forward_transfer", "general_delta", "malformed_share")
+    if not entries:
+        raise UserError("nothing is published: finish a run without --limit and `harness publish` it")
+    for group in dict.fromkeys(str(entry["group"]) for entry in entries):
+        mine = [entry for entry in entries if entry["group"] == group]
+        title = f"stream {mine[0]['stream']}, scale {mine[0]['scale']} (group {group}; percent and points)"
+        table = grid(title, ["rank", "paradigm", "seed", "style", "run", *keys, "other style's average"], 5)
+        for entry in mine:
+            table.add_row(
+                str(entry["rank"] or ABSENT), str(entry["paradigm"]), str(entry["seed"]), str(entry["style"]),
+                str(entry["id"]), *(shown(entry, key) for key in keys), shown(entry, "other_average_accuracy"),
+            )  # fmt: skip
+        screen.print(table)
+
+
+def shown(entry: Mapping[str, Any], key: str) -> str:
+    """A leaderboard's number as it is printed."""
+    value = entry[key]
+    return points(value) if key in DIFFERENCES else percent(value)

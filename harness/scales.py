@@ -1,0 +1,97 @@
+"""The sizes of an experiment: the twin scale for two CPU cores, and the paper's 7B scale."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from harness.core import Decoding, Scale, UserError
+
+TWIN_BASE = "twin-base"
+
+TWIN = Scale(
+    name="twin",
+    model=TWIN_BASE,
+    precision="float32",
+    sft_batch=16,
+    rollouts=8,
+    prompts_per_update=8,
+    updates_per_rollout_batch=4,
+    decodings={
+        "direct": Decoding(name="greedy-8", max_new_tokens=8),
+        "cot": Decoding(name="greedy-32", max_new_tokens=32),
+    },
+    rates={"sft": 1e-3, "grpo": 1e-4},
+    train_items=512,
+    test_items=200,
+    eval_batch=128,
+    min_pixels=48 * 48,
+    max_pixels=48 * 48,
+    max_prompt_tokens=256,
+)
+
+# Settings of the released scripts (github.com/laisong-22004009/RFTvsSFT @7d4f50e). Precision is that of the forward
+# pass: every arm holds fp32 master weights, because at a rate of 1e-6 updates of bf16 weights are rounded away; this
+# stands in for the scripts' bf16 with Kahan summation.
+QWEN25_VL_7B = Scale(
+    name="qwen2.5-vl-7b",
+    model="Qwen/Qwen2.5-VL-7B-Instruct",
+    precision="bfloat16",
+    sft_batch=16,
+    rollouts=8,
+    prompts_per_update=128,
+    updates_per_rollout_batch=4,
+    decodings={
+        "direct": Decoding(name="greedy-64", max_new_tokens=64),
+        "cot": Decoding(name="greedy-1024", max_new_tokens=1024),
+    },
+    rates={"sft": 1e-5, "grpo": 1e-6},
+    train_items=None,
+    test_items=None,
+    eval_batch=64,
+    min_pixels=200_704,
+    max_pixels=1_003_520,
+    max_prompt_tokens=4096,
+    top_p=0.99,
+    cite="arXiv:2507.05386",
+)
+
+SCALES = (TWIN, QWEN25_VL_7B)
+
+
+def model_folder(scale: Scale) -> Path:
+    """The local folder of a scale's model: a folder as given, the project's own twin base, or the hub's local copy.
+
+    Nothing is downloaded. Raises UserError where the folder is missing or holds no safetensors.
+    """
+    given = Path(scale.model)
+    if scale.model == TWIN_BASE:
+        folder = _twin_base()
+    elif given.is_dir():
+        folder = given
+    else:
+        folder = _hub_copy(scale.model)
+    if not any(folder.glob("*.safetensors")) or not (folder / "config.json").is_file():
+        raise UserError(f"model folder {folder} lacks config.json or *.safetensors: give a folder with both")
+    return folder
+
+
+def _twin_base() -> Path:
+    """The twin base's weights inside the installed ``tasks`` package, found without importing it."""
+    found = importlib.util.find_spec("tasks")
+    for place in (found.submodule_search_locations if found else None) or ():
+        folder = Path(place) / "twin_base" / "weights"
+        if folder.is_dir():
+            return folder
+    raise UserError("the twin base is not installed: reinstall cpt-harness, or rebuild it by its recipe")
+
+
+def _hub_copy(name: str) -> Path:
+    """The folder of a hub model that was downloaded before."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError) as fault:
+        raise UserError(f"model {name} is not on this machine: give a folder, or run `hf download {name}`") from fault

@@ -1,0 +1,13 @@
+"""The paper's figures: one script is one figure, and reads the published cells of results/ only.
+
+``FIGURES`` names the script of each figure; importing this package loads nothing else. A script has
+``draw(results, out, runs=()) -> list[Path]`` and runs as ``python -m paper_figures.<name>``.
+"""
+
+FIGURES = {
+    "matrix": "paper_figures.matrix",
+    "stages": "paper_figures.stages",
+    "suites": "paper_figures.suites",
+}
+
+__all__ = ["FIGURES"]

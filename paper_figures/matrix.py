@@ -1,0 +1,97 @@
+"""The accuracy matrix as an annotated heat map: a row per stage, base first; tasks, and apart from them the suites."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.matrix import AccuracyMatrix
+from harness.published import PublishedRun
+from paper_figures.page import FAINT, INK, command, headline, page, save
+from paper_figures.selection import by_paradigm, mean, over_seeds, place, seeds, select
+
+GAP = 0.3  # of a cell, between base and stages and between tasks and suites
+
+
+def draw(results: Path, out: Path, runs: Sequence[str] = (), style: str | None = None) -> list[Path]:
+    """A heat map of each run named, or without names of each paradigm's mean over seeds; the files written.
+
+    ``style`` is the one to ask in; without it each paradigm's own. Percent; a cell that was not observed is a dash.
+    """
+    chosen = select(results, runs)
+    sets = {run.id: [run] for run in chosen} if runs else by_paradigm(chosen)
+    paths = []
+    for name, same in sets.items():
+        suffix = "" if style is None else f"-{style}"
+        paths += _draw(same, style, out, f"matrix-{name}{suffix}")
+    return paths
+
+
+def _draw(runs: Sequence[PublishedRun], style: str | None, out: Path, name: str) -> list[Path]:
+    first = runs[0].matrix(style)
+    values = over_seeds(runs, _tasks_and_suites, mean, style)
+    with page(0.75 + 0.235 * len(first.stages) + 0.35) as figure:
+        axes = figure.add_subplot()
+        _cells(axes, first, values)
+        _labels(axes, first)
+        detail = f"accuracy (%) after each stage, {first.style} style, {seeds(runs)}"
+        headline(figure, f"{runs[0].paradigm}: {place(runs)}", detail)
+        return save(figure, out, name)
+
+
+def _tasks_and_suites(a: AccuracyMatrix) -> list[list[float | None]]:
+    """[S, T + G]: the tasks' scores, then the suites'."""
+    return [[*tasks, *suites] for tasks, suites in zip(a.scores, a.general, strict=True)]
+
+
+def _x(column: int, a: AccuracyMatrix) -> float:
+    return column + (GAP if column >= len(a.tasks) else 0)
+
+
+def _y(stage: int) -> float:
+    return stage + (GAP if stage > 0 else 0)
+
+
+def _cells(axes: Any, a: AccuracyMatrix, values: list[list[float | None]]) -> None:
+    """Squares with their percentages; the task that a stage trained is framed."""
+    import matplotlib
+    from matplotlib.patches import Rectangle
+
+    shades = matplotlib.colormaps["Blues"]
+    frames = []
+    for stage, row in enumerate(values):
+        for column, value in enumerate(row):
+            corner = (_x(column, a), _y(stage))
+            colour = "white" if value is None else shades(0.05 + 0.85 * value)
+            axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, edgecolor="white", linewidth=0.6))
+            text = "\N{EN DASH}" if value is None else f"{100 * value:.0f}"
+            ink = "white" if value is not None and value > 0.6 else INK
+            axes.text(corner[0] + 0.5, corner[1] + 0.5, text, ha="center", va="center", fontsize=6.5, color=ink)
+            if a.ordered and column == stage - 1:
+                frames.append(Rectangle(corner, 1, 1, facecolor="none", edgecolor=INK, linewidth=0.9, clip_on=False))
+    for frame in frames:
+        axes.add_patch(frame)
+
+
+def _labels(axes: Any, a: AccuracyMatrix) -> None:
+    names = [*a.tasks, *a.suites]
+    axes.set_xlim(0, _x(len(names) - 1, a) + 1)
+    axes.set_ylim(_y(len(a.stages) - 1) + 1, 0)
+    axes.set_xticks([_x(n, a) + 0.5 for n in range(len(names))], names, rotation=45, ha="right", rotation_mode="anchor")
+    rows = [stage if n == 0 else f"{n} {stage}" for n, stage in enumerate(a.stages)]
+    axes.set_yticks([_y(n) + 0.5 for n in range(len(rows))], rows)
+    axes.tick_params(length=0)
+    for label in axes.get_xticklabels()[len(a.tasks) :]:
+        label.set_color(FAINT)
+    axes.set_frame_on(False)
+    axes.set_xlabel(
+        "framed: the task trained in that stage; grey: general suites" if a.ordered else "grey: general suites"
+    )
+    axes.xaxis.label.set_size(6)
+    axes.xaxis.label.set_color(FAINT)
+
+
+if __name__ == "__main__":
+    sys.exit(command(draw))

@@ -1,0 +1,215 @@
+"""What the official loaders share: finding files, reading their rows, opening their pictures.
+
+Every fault of the data is a UserError of one line that names the file and, where there is one, the item. Pictures are
+opened when they are asked for, never while a split is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, lru_cache, partial
+from io import BytesIO
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from harness.core import UserError
+
+# Row groups of pictures kept open at a time; the hub writes about a hundred pictures to a group.
+GROUPS_IN_MEMORY = 4
+# The image processor of Qwen2.5-VL refuses pictures that are longer than this times their width.
+THINNEST = 200
+Picture = Callable[[], Any]
+
+
+def existing(folder: Path, task: str) -> Path:
+    """The folder itself; UserError where it is not there."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: put the official data of {task} there, or leave out --data")
+    return folder
+
+
+def known_split(split: str, files: Mapping[str, str], task: str) -> str:
+    """The published name of a split; UserError where the official data has no such split."""
+    if split not in files:
+        raise UserError(f"the official data of {task} has no {split} split: use {', '.join(files)}")
+    return files[split]
+
+
+def parquet_files(folder: Path, prefix: str, subfolders: Sequence[str] = ("data",)) -> tuple[Path, ...]:
+    """The ``<prefix>*.parquet`` files of the folder, or else of the first subfolder that has some, in their order."""
+    for place in (folder, *(folder / name for name in subfolders)):
+        found = tuple(sorted(place.glob(f"{prefix}*.parquet")))
+        if found:
+            return found
+    return ()
+
+
+def parquet_rows(file: Path, columns: Sequence[str], task: str) -> Iterator[tuple[int, dict[str, Any], Picture | None]]:
+    """(row number, the asked columns, a function that opens its picture or None) for each row of a file.
+
+    Only the picture's path is read here, so a file with gigabytes of pictures loads in moments.
+    """
+    import pyarrow.parquet
+
+    with _reading(file):
+        schema = pyarrow.parquet.read_schema(file)
+    for column in (*columns, "image"):
+        if column not in schema.names:
+            raise UserError(f"{file} has no column {column}: expected {', '.join((*columns, 'image'))} as in {task}")
+    kind = schema.field("image").type
+    parts = {kind.field(n).name for n in range(kind.num_fields)} if hasattr(kind, "num_fields") else set()
+    if not {"bytes", "path"} <= parts:
+        raise UserError(f"{file}: the column image holds no pictures as {{bytes, path}}: download {task} again")
+    with _reading(file), pyarrow.parquet.ParquetFile(file) as parquet:
+        table = parquet.read(columns=[*columns, "image.path"])
+    if table.num_rows == 0:
+        raise UserError(f"{file} has no rows: download it again")
+    for row, values in enumerate(table.to_pylist()):
+        shown = values.pop("image") is not None
+        yield row, values, partial(open_row, file, row) if shown else None
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Turns what pyarrow raises about a malformed file (ValueErrors and OSErrors) into one line for the user."""
+    try:
+        if file.stat().st_size == 0:
+            raise UserError(f"{file} is empty: download it again")
+        yield
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read as parquet ({_line(error)}): download it again") from error
+
+
+def open_row(file: Path, row: int) -> Any:
+    """The picture in a row of a parquet file, upright and in RGB."""
+    starts = _group_starts(file)
+    group = max(n for n, start in enumerate(starts) if start <= row)
+    cell = _group(file, group)[row - starts[group]]
+    if cell is None or not cell.get("bytes"):
+        raise UserError(f"{file}, row {row}: the picture is not inside the file: download it again")
+    return opened(BytesIO(cell["bytes"]), f"{file}, row {row}")
+
+
+@cache
+def _group_starts(file: Path) -> tuple[int, ...]:
+    """The first row of each row group that has rows."""
+    import pyarrow.parquet
+
+    with _reading(file):
+        metadata = pyarrow.parquet.read_metadata(file)
+    starts, row = [], 0
+    for group in range(metadata.num_row_groups):
+        starts.append(row)
+        row += metadata.row_group(group).num_rows
+    return tuple(starts)
+
+
+@lru_cache(maxsize=GROUPS_IN_MEMORY)
+def _group(file: Path, group: int) -> Any:
+    """The picture column of a row group, as {bytes, path} or None."""
+    import pyarrow.parquet
+
+    with _reading(file), pyarrow.parquet.ParquetFile(file) as parquet:
+        return parquet.read_row_group(group, columns=["image"]).column("image").to_pylist()
+
+
+def json_items(file: Path, keys: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(position, object) for each item of a JSON list whose objects hold ``keys``."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        if not text.strip():
+            raise UserError(f"{file} is empty: download it again")
+        items = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} is not readable JSON ({_line(error)}): download it again") from error
+    if not isinstance(items, list):
+        raise UserError(f"{file} holds no JSON list of items: expected [{{{', '.join(keys)}}}, ...]")
+    if not items:
+        raise UserError(f"{file} has no items: download it again")
+    for position, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise UserError(f"{file}, item {position} is no JSON object: expected {', '.join(keys)}")
+        for key in keys:
+            if key not in item:
+                raise UserError(f"{file}, item {position} has no {key}: expected {', '.join(keys)}")
+        yield position, item
+
+
+def picture_file(name: object, folders: Sequence[Path], where: str) -> Path:
+    """The file of a picture in the first of ``folders`` that has it; a name that leads elsewhere is refused."""
+    plain = isinstance(name, str) and name not in ("", ".", "..") and "\0" not in name
+    if not isinstance(name, str) or not plain or PureWindowsPath(name).name != name:
+        raise UserError(f"{where}: the picture name {name!r} is no plain file name: download the file again")
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(
+        f"{where}: no picture {name} in {' or '.join(str(folder) for folder in folders)}: unpack the pictures"
+    )
+
+
+def open_file(file: Path, where: str) -> Any:
+    """The picture in a file, upright and in RGB."""
+    return opened(file, f"{where} ({file})")
+
+
+def opened(source: Path | BytesIO, where: str) -> Any:
+    """A picture as RGB, turned upright as its EXIF orientation says, on white where it is transparent."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(source) as picture:
+            upright = ImageOps.exif_transpose(picture)
+            if upright.has_transparency_data:
+                layer = upright.convert("RGBA")
+                upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+            rgb = upright.convert("RGB")
+    # What Pillow raises about broken files, by kind of file.
+    except (OSError, ValueError, SyntaxError, TypeError, struct.error, Image.DecompressionBombError) as error:
+        raise UserError(f"{where}: the picture cannot be read ({_line(error)}): replace the file") from error
+    if max(rgb.size) > THINNEST * min(rgb.size):
+        raise UserError(f"{where}: a picture of {rgb.width} x {rgb.height} pixels is too thin: replace the file")
+    return rgb
+
+
+def text(value: object, what: str, where: str) -> str:
+    """A text that is not blank, stripped."""
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{where}: {what} is {value!r}, not a text: download the file again")
+    return value.strip()
+
+
+def gold_first(answers: object, where: str) -> tuple[str, ...]:
+    """The annotators' answers with the most common one (of equally common ones the earliest) first; blanks left out.
+
+    >>> gold_first(["tea", "a cup", "tea pot", "a cup"], "item 0")
+    ('a cup', 'tea', 'tea pot', 'a cup')
+    """
+    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+        raise UserError(f"{where}: answers is no list of texts: download the file again")
+    given = [answer.strip() for answer in answers if answer.strip()]
+    if not given:
+        raise UserError(f"{where}: there are no answers: use a split that is published with answers")
+    gold = Counter(given).most_common(1)[0][0]
+    given.remove(gold)
+    return (gold, *given)
+
+
+def check_counts(task: str, split: str, found: int, expected: Mapping[str, int]) -> str | None:
+    """One line where a split has another number of items than the official data, else None.
+
+    >>> check_counts("vizwiz", "test", 5, {"test": 4319})
+    'vizwiz: 5 test items, the official data has 4,319'
+    """
+    if found == expected[split]:
+        return None
+    return f"{task}: {found:,} {split} items, the official data has {expected[split]:,}"
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error's message, or its kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -1,0 +1,118 @@
+"""The tiny Qwen2.5-VL: stock model class, stock image processor and chat template, an own small byte-level BPE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+PATCH, MERGE, SIDE = 8, 2, 48
+SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+# One token each, so that a thoughtful reply costs four tokens more than a bare one.
+MARKS = ("<think>", "</think>", "\\boxed{")
+
+
+def tokenizer_from(texts: Iterable[str], vocabulary: int = 2048) -> Any:
+    """A byte-level BPE tokenizer trained on ``texts``; digits and punctuation stay tokens of their own."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+    from trl.chat_template_utils import qwen2_5_vl_chat_template  # the stock template, word for word
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"[^\s\p{L}\p{N}]"), "isolated"),
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    core.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+    )
+    core.train_from_iterator(texts, trainer)
+    core.add_tokens([AddedToken(mark, normalized=False) for mark in MARKS])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        chat_template=qwen2_5_vl_chat_template,
+        padding_side="left",
+        model_max_length=1024,
+        additional_special_tokens=[mark for mark in SPECIAL if mark not in ("<|im_end|>", "<|endoftext|>")],
+    )
+
+
+def processor_with(tokenizer: Any) -> Any:
+    """The stock Qwen2.5-VL processor around the small tokenizer: 48 x 48 pixels become nine picture tokens."""
+    from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
+
+    pixels = {"shortest_edge": SIDE * SIDE, "longest_edge": SIDE * SIDE}
+    return Qwen2_5_VLProcessor(
+        image_processor=Qwen2VLImageProcessor(patch_size=PATCH, merge_size=MERGE, size=pixels),
+        tokenizer=tokenizer,
+        video_processor=Qwen2VLVideoProcessor(patch_size=PATCH, merge_size=MERGE),
+        chat_template=tokenizer.chat_template,
+    )
+
+
+def model_for(tokenizer: Any, seed: int) -> Any:
+    """A randomly initialised ``Qwen2_5_VLForConditionalGeneration`` of about 1.7 million fp32 parameters."""
+    import torch
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    token = tokenizer.convert_tokens_to_ids
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 128,
+            "intermediate_size": 384,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "max_position_embeddings": 1024,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
+            "bos_token_id": None,
+            "eos_token_id": token("<|im_end|>"),
+            "pad_token_id": token("<|endoftext|>"),
+            "tie_word_embeddings": True,
+        },
+        vision_config={
+            "depth": 3,
+            "hidden_size": 96,
+            "intermediate_size": 256,
+            "num_heads": 4,
+            "patch_size": PATCH,
+            "spatial_merge_size": MERGE,
+            "temporal_patch_size": 2,
+            "window_size": SIDE,
+            "out_hidden_size": 128,
+            "fullatt_block_indexes": [0, 1, 2],
+        },
+        image_token_id=token("<|image_pad|>"),
+        video_token_id=token("<|video_pad|>"),
+        vision_start_token_id=token("<|vision_start|>"),
+        vision_end_token_id=token("<|vision_end|>"),
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(seed)
+    model = Qwen2_5_VLForConditionalGeneration(config).float()
+    model.generation_config.eos_token_id = token("<|im_end|>")
+    model.generation_config.pad_token_id = token("<|endoftext|>")
+    return model
+
+
+def build(folder: Path, seed: int, texts: Iterable[str]) -> None:
+    """Write an untrained base to ``folder``: weights, configuration, tokenizer and processor."""
+    tokenizer = tokenizer_from(texts)
+    model_for(tokenizer, seed).save_pretrained(folder)
+    processor_with(tokenizer).save_pretrained(folder)

@@ -1,0 +1,251 @@
+"""The recipe of the twin base: ``python -m tasks.twin_base.pretrain`` makes it from scratch, seeded, on two cores.
+
+Data: the pretrain split of the ten twins, unlimited, both answer styles by turns; the loss is on the reply alone.
+Two worker processes average their gradients. The state is saved every ``SAVE_EVERY`` steps, so a killed recipe goes on
+where it was; data and order depend on the step alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core import Example, Style, Task, messages
+from harness.styles import STYLES
+
+WEIGHTS = Path(__file__).parent / "weights"
+SAVE_EVERY = 250
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that decides the base: steps, batch per worker, workers, peak rate, warm-up, decay share, seed, precision.
+
+    ``bfloat16``: matrix products in bfloat16 (weights, attention and optimiser stay in float32). Twice as fast on a
+    processor with bfloat16 instructions, slower on one without.
+    """
+
+    steps: int = 6000
+    batch: int = 40
+    workers: int = 2
+    rate: float = 2e-3
+    warmup: int = 200
+    decay_from: float = 0.6
+    weight_decay: float = 0.05
+    seed: int = 20250707
+    bfloat16: bool = True
+
+
+def worlds() -> tuple[Task, ...]:
+    """The ten twins that the base is pre-trained on."""
+    from tasks import geometry3k, gqa, mmlu_pro, mmmu, pathvqa, pope, scienceqa, super_clevr, textvqa, vizwiz
+
+    return (
+        scienceqa.SCIENCEQA,
+        textvqa.TEXTVQA,
+        vizwiz.VIZWIZ,
+        gqa.GQA,
+        geometry3k.GEOMETRY3K,
+        pathvqa.PATHVQA,
+        super_clevr.SUPER_CLEVR,
+        mmmu.MMMU,
+        mmlu_pro.MMLU_PRO,
+        pope.POPE,
+    )
+
+
+def lesson(tasks: tuple[Task, ...], number: int) -> tuple[Task, Style, Example]:
+    """The ``number``-th pre-training item: tasks by turns, styles by turns within a task."""
+    index, task = divmod(number, len(tasks))
+    return tasks[task], STYLES[index % len(STYLES)], tasks[task].twin("pretrain", index // len(STYLES))
+
+
+def texts(tasks: tuple[Task, ...], items: int) -> list[str]:
+    """What the tokenizer is trained on: prompts and replies of the first items, both styles."""
+    from harness.core import SPLITS
+
+    lines = ["system\nYou are a helpful assistant.\nuser\nassistant\n"] * items
+    for task in tasks:
+        for index in range(items):
+            # Prompts of every split: a withheld question is unknown, but its letters need not be.
+            example = task.twin(SPLITS[index % len(SPLITS)], index)
+            lines += [style.ask(task, example) for style in STYLES]
+            lines += [*example.answers, f" {example.rationale}"]
+    return lines
+
+
+class Batches:
+    """Turns items into padded tensors; the labels of everything but the reply are -100."""
+
+    def __init__(self, processor: Any, tasks: tuple[Task, ...]) -> None:
+        """Keep the processor and the worlds."""
+        self.processor, self.tasks = processor, tasks
+        self.end = processor.tokenizer.eos_token
+
+    def make(self, numbers: range) -> list[dict[str, Any]]:
+        """The items with these numbers as two batches, the shorter and the longer half: less padding, same mean."""
+        items = []
+        for number in numbers:
+            task, style, example = lesson(self.tasks, number)
+            turn = messages(style.ask(task, example), len(example.images))
+            prompt = self.processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+            reply = style.write(example.answers[0], example.rationale) + self.end
+            items.append((prompt, reply, [image() for image in example.images]))
+        items.sort(key=lambda item: len(item[0]) + len(item[1]))
+        half = len(items) // 2
+        return [self._tensors(part) for part in (items[:half], items[half:]) if part]
+
+    def _tensors(self, items: list[tuple[str, str, list[Any]]]) -> dict[str, Any]:
+        import torch
+
+        replies = [reply for _, reply, _ in items]
+        inputs = self.processor(
+            text=[prompt + reply for prompt, reply, _ in items],
+            images=[picture for _, _, pictures in items for picture in pictures] or None,
+            padding=True,
+            padding_side="right",
+            return_tensors="pt",
+        )
+        lengths = torch.tensor([len(ids) for ids in self.processor.tokenizer(replies)["input_ids"]])
+        ends = inputs["attention_mask"].sum(1)
+        place = torch.arange(inputs["input_ids"].shape[1])
+        is_reply = (place >= (ends - lengths)[:, None]) & (place < ends[:, None])
+        inputs["labels"] = inputs["input_ids"].masked_fill(~is_reply, -100)
+        return dict(inputs)
+
+
+def rate_at(recipe: Recipe, step: int) -> float:
+    """Linear warm-up, a plateau at the peak, then a cosine to a twentieth of it."""
+    start = recipe.decay_from * recipe.steps
+    done = max(0.0, (step - start) / max(1.0, recipe.steps - start))
+    return recipe.rate * min(1.0, (step + 1) / recipe.warmup) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def attend_in_float32(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **options: Any) -> Any:
+    """The stock attention in float32: its bfloat16 backward pass is slower on a CPU than all matrix products together."""
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    with torch.autocast("cpu", enabled=False):
+        return sdpa_attention_forward(module, query.float(), key.float(), value.float(), attention_mask, **options)
+
+
+def average_gradients(model: Any, workers: int) -> None:
+    """One all-reduce of all gradients."""
+    import torch
+    import torch.distributed as dist
+
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= workers
+    start = 0
+    for gradient in gradients:
+        gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+        start += gradient.numel()
+
+
+def work(rank: int, recipe: Recipe, folder: Path) -> None:
+    """One worker's training loop; worker 0 saves and logs."""
+    import torch
+    import torch.distributed as dist
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    from tasks.twin_base.model import model_for
+
+    torch.set_num_threads(1)
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    dist.init_process_group("gloo", store=dist.FileStore(str(folder / "rendezvous"), recipe.workers),
+                            rank=rank, world_size=recipe.workers)  # fmt: skip
+    processor = _processor(folder)
+    batches = Batches(processor, worlds())
+    ALL_ATTENTION_FUNCTIONS.register("float32_sdpa", attend_in_float32)
+    ALL_MASK_ATTENTION_FUNCTIONS.register("float32_sdpa", sdpa_mask)
+    model = model_for(processor.tokenizer, recipe.seed).train()
+    model.set_attn_implementation("float32_sdpa" if recipe.bfloat16 else "sdpa")
+    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.98),
+                                  weight_decay=recipe.weight_decay)  # fmt: skip
+    state_file, log_file = folder / "state.pt", folder / "log.jsonl"
+    first, seconds = 0, 0.0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        first, seconds = state["step"], state["seconds"]
+    started = time.monotonic() - seconds
+    running: list[float] = []
+    for step in range(first, recipe.steps):
+        start = (step * recipe.workers + rank) * recipe.batch
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(recipe, step)
+        parts = batches.make(range(start, start + recipe.batch))
+        targets = sum(int((part["labels"] >= 0).sum()) for part in parts)
+        total = 0.0
+        for part in parts:
+            share = (part["labels"] >= 0).sum() / targets
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
+                loss = model(**part).loss * share
+            loss.backward()
+            total += loss.item()
+        average_gradients(model, recipe.workers)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=False)
+        running.append(total)
+        if rank == 0 and (step + 1) % 50 == 0:
+            line = {"step": step + 1, "loss": sum(running) / len(running), "seconds": time.monotonic() - started}
+            with log_file.open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            print(f"step {step + 1} of {recipe.steps}: loss {line['loss']:.4f}, {line['seconds']:.0f} s", flush=True)
+            running = []
+        if rank == 0 and ((step + 1) % SAVE_EVERY == 0 or step + 1 == recipe.steps):
+            aside = state_file.with_suffix(".new")
+            torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1,
+                        "seconds": time.monotonic() - started}, aside)  # fmt: skip
+            aside.replace(state_file)
+            model.save_pretrained(folder / "model")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def _processor(folder: Path) -> Any:
+    from transformers import AutoProcessor
+
+    return AutoProcessor.from_pretrained(folder / "model", local_files_only=True)
+
+
+def main() -> None:
+    """Make the base in a work folder and, when it is whole, copy it to where the harness finds it."""
+    import shutil
+
+    import torch.multiprocessing
+
+    from tasks.twin_base.model import processor_with, tokenizer_from
+
+    defaults = Recipe()
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--steps", type=int, default=defaults.steps)
+    parser.add_argument("--work", type=Path, default=Path("runs/twin-base"), help="folder for the resumable state")
+    parser.add_argument("--install", action="store_true", help="replace the base that ships with the project")
+    arguments = parser.parse_args()
+    recipe = Recipe(steps=arguments.steps)
+    folder: Path = arguments.work
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rendezvous").unlink(missing_ok=True)
+    if not (folder / "model" / "tokenizer.json").exists():
+        processor_with(tokenizer_from(texts(worlds(), 2000))).save_pretrained(folder / "model")
+    torch.multiprocessing.spawn(work, (recipe, folder), nprocs=recipe.workers)
+    if arguments.install:
+        shutil.copytree(folder / "model", WEIGHTS, dirs_exist_ok=True)
+        print(f"installed in {WEIGHTS}; now measure it: python -m tasks.twin_base.measure")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""The accuracy matrix, its metrics and the cells that both are read from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.cells import COLUMNS, cell_key, csv_rows, csv_text, read_cells, safe, unsafe, write_cells
+from harness.core import Cell, UserError
+from harness.matrix import AccuracyMatrix, from_cells, from_rows
+from harness.metrics import ALL, compute_all, general_deltas
+
+CELL = Cell(
+    run="r", stage=0, stage_name="base", task="a", style="direct", decoding="greedy-8", scorer="exact-v1", n=3,
+    score=1 / 3, malformed=0.1, truncated=0.0, weights="w", data="d",
+)  # fmt: skip
+
+fractions = st.floats(0, 1, allow_subnormal=False)
+
+
+@st.composite
+def matrices(draw: st.DrawFn, most: int = 5) -> AccuracyMatrix:
+    tasks, suites = draw(st.integers(1, most)), draw(st.integers(1, 3))
+    row = st.lists(fractions, min_size=tasks + suites, max_size=tasks + suites)
+    rows = draw(st.lists(row, min_size=tasks + 1, max_size=tasks + 1))
+    return from_rows([r[:tasks] for r in rows], general=[r[tasks:] for r in rows])
+
+
+def without(a: AccuracyMatrix, stage: int, column: int, general: bool = False) -> AccuracyMatrix:
+    def punched(rows):
+        return tuple(
+            tuple(None if (i, j) == (stage, column) else value for j, value in enumerate(row))
+            for i, row in enumerate(rows)
+        )
+
+    if general:
+        return replace(a, general=punched(a.general))
+    return replace(a, scores=punched(a.scores), malformed=punched(a.malformed))
+
+
+# --- cells
+
+
+@given(st.text(), st.text(), fractions, st.integers(1, 10**9))
+def test_cells_come_back_as_they_were_written(tmp_path_factory, name, task, score, n):
+    if any("\ud800" <= letter <= "\udfff" for letter in name + task):
+        return
+    cells = [
+        replace(CELL, stage_name=name, task=task, score=score, n=n),
+        replace(CELL, stage=1, weights="=1+1", data="'-2"),
+    ]
+    path = tmp_path_factory.mktemp("cells") / "cells.csv"
+    path.write_bytes(write_cells(cells).encode())
+    assert read_cells(path) == cells
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "'=1"])
+def test_no_text_reaches_a_spreadsheet_as_a_formula(text):
+    written = write_cells([replace(CELL, task=text)])
+    field = list(csv.reader(io.StringIO(written, newline="")))[1][COLUMNS.index("task")]
+    assert field == "'" + text
+    assert unsafe(safe(text)) == text
+
+
+def test_cells_csv_has_the_fields_of_a_cell_exact_floats_and_lf_ends():
+    text = write_cells([CELL])
+    assert text.splitlines()[0] == ",".join(COLUMNS)
+    assert repr(1 / 3) in text
+    assert "\r" not in text
+    assert text.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:-1],
+        lambda text: "",
+        lambda text: text.replace("malformed", "malfomed"),
+        lambda text: text.replace(repr(1 / 3), "nan"),
+        lambda text: text.replace(repr(1 / 3), "1.5"),
+        lambda text: text.replace(repr(1 / 3), ""),
+        lambda text: text.replace(",3,", ",0,"),
+        lambda text: text.replace(",3,", ",-3,"),
+        lambda text: text.replace(",3,", ",3,3,"),
+        lambda text: text + text.splitlines()[1] + "\n",
+        lambda text: text + '"open\n',
+        lambda text: "\udcff" + text,
+    ],
+)
+def test_a_malformed_cells_csv_is_refused_in_one_line(tmp_path, spoil):
+    path = tmp_path / "cells.csv"
+    path.write_bytes(spoil(write_cells([CELL])).encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError) as refusal:
+        read_cells(path)
+    assert "\n" not in str(refusal.value)
+    assert "cells.csv" in str(refusal.value)
+
+
+def test_an_absent_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        read_cells(tmp_path / "cells.csv")
+
+
+def test_other_columns_are_read_by_name_and_none_is_an_empty_field(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(csv_text(["a", "b"], [["x", None], ["-y", 0.5]]))
+    assert csv_rows(path) == [{"a": "x", "b": ""}, {"a": "-y", "b": "0.5"}]
+
+
+def test_the_key_of_a_cell_is_its_identity():
+    assert cell_key(CELL) == ("r", 0, "a", "direct", "greedy-8", "exact-v1")
+    assert cell_key(replace(CELL, score=1.0)) == cell_key(CELL)
+
+
+# --- the matrix
+
+
+def stream_cells(tasks=("a", "b"), suites=("s",), style="direct"):
+    return [
+        replace(CELL, stage=i, stage_name=stage, task=task, style=style, score=(10 * i + j) / 100, malformed=j / 10)
+        for i, stage in enumerate(("base", *tasks))
+        for j, task in enumerate((*tasks, *suites))
+    ]
+
+
+def test_a_matrix_puts_cells_at_their_stage_and_task():
+    other = [replace(cell, score=1.0) for cell in stream_cells(style="cot")]
+    a = from_cells([*stream_cells(), *other], style="direct", tasks=("a", "b"), general=("s",))
+    assert a.stages == ("base", "a", "b")
+    assert a.scores == ((0.0, 0.01), (0.1, 0.11), (0.2, 0.21))
+    assert a.general == ((0.02,), (0.12,), (0.22,))
+    assert a.malformed[2] == (0.0, 0.1)
+    assert a.ordered
+    assert a.whole
+
+
+def test_an_absent_cell_is_none_and_a_run_that_stopped_has_no_false_final_row():
+    cells = [cell for cell in stream_cells() if cell.stage < 2]
+    a = from_cells(cells, style="direct", tasks=("a", "b"), general=("s",))
+    assert a.final == (None, None)
+    assert not a.whole
+    assert ALL["average_accuracy"].compute(a) is None
+
+
+def test_joint_training_has_two_rows_and_no_order():
+    cells = [
+        replace(CELL, stage=i, stage_name=stage, task=task, score=0.25 + 0.5 * i)
+        for i, stage in enumerate(("base", "joint"))
+        for task in ("a", "b", "s")
+    ]
+    a = from_cells(cells, style="direct", tasks=("a", "b"), general=("s",))
+    assert a.stages == ("base", "joint")
+    defined = {name for name, value in compute_all(a).items() if value is not None}
+    assert defined == {"average_accuracy", "general_delta", "malformed_share"}
+    assert ALL["average_accuracy"].compute(a) == 0.75
+
+
+def test_joint_training_of_one_task_is_not_its_own_stage():
+    a = from_rows([[0.2], [0.9]], stages=("base", "joint"))
+    assert ALL["learning_accuracy"].compute(a) is None
+
+
+def test_named_stages_make_the_missing_ones_visible():
+    cells = [cell for cell in stream_cells() if cell.stage == 0]
+    a = from_cells(cells, style="direct", tasks=("a", "b"), stages=("base", "joint"))
+    assert a.scores == ((0.0, 0.01), (None, None))
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ([CELL, replace(CELL, run="q")], "2 runs"),
+        ([CELL, replace(CELL, decoding="greedy-16")], "several direct cells"),
+        ([CELL, replace(CELL, scorer="exact-v2")], "several direct cells"),
+        ([replace(CELL, stage=1, stage_name="b")], "stage 1"),
+        ([replace(CELL, stage=9, stage_name="b")], "stage 9"),
+    ],
+)
+def test_cells_that_make_no_matrix_are_refused(cells, words):
+    with pytest.raises(UserError, match=words):
+        from_cells(cells, style="direct", tasks=("a", "b"))
+
+
+def test_a_matrix_of_another_shape_is_our_own_fault():
+    with pytest.raises(ValueError, match="another shape"):
+        replace(from_rows([[0.1], [0.2]]), scores=((0.1,),))
+
+
+# --- the metrics
+
+
+@given(matrices())
+def test_average_accuracy_is_learning_accuracy_and_backward_transfer(a):
+    values, tasks = compute_all(a), len(a.tasks)
+    transfer = values["backward_transfer"] or 0.0
+    assert math.isclose(
+        values["average_accuracy"], values["learning_accuracy"] + (tasks - 1) / tasks * transfer, abs_tol=1e-9
+    )
+
+
+@given(matrices())
+def test_what_changed_since_the_base_is_loss_before_gain_and_loss_after(a):
+    values, tasks = compute_all(a), len(a.tasks)
+    change = sum(end - start for end, start in zip(a.final, a.scores[0], strict=True))
+    before, after = (values[name] or 0.0 for name in ("forward_transfer", "backward_transfer"))
+    parts = (tasks - 1) * before + tasks * values["gain"] + (tasks - 1) * after
+    assert math.isclose(change, parts, abs_tol=1e-9)
+
+
+@given(matrices(), st.data())
+def test_a_hole_leaves_a_metric_undefined_or_untouched(a, data):
+    general = data.draw(st.booleans())
+    width = len(a.suites) if general else len(a.tasks)
+    stage, column = data.draw(st.integers(0, len(a.tasks))), data.draw(st.integers(0, width - 1))
+    whole, holed = compute_all(a), compute_all(without(a, stage, column, general))
+    for name in ALL:
+        assert holed[name] is None or holed[name] == whole[name], name
+
+
+# The cells (stage, task), both counted from 0 and stage 0 the base, that a metric over three tasks cannot miss.
+DIAGONAL = {(1, 0), (2, 1), (3, 2)}
+FINAL = {(3, 0), (3, 1), (3, 2)}
+BELOW_BASE = {(i, j) for i in (1, 2, 3) for j in (0, 1, 2)}
+NEEDED = {
+    "average_accuracy": FINAL,
+    "learning_accuracy": DIAGONAL,
+    "gain": DIAGONAL | {(0, 0), (1, 1), (2, 2)},
+    "backward_transfer": {(1, 0), (2, 1), (3, 0), (3, 1)},
+    "fm_lai_T": BELOW_BASE,
+    "fm_lai_T1": {(i, j) for i, j in BELOW_BASE if j < 2},
+    "forward_transfer": {(1, 1), (2, 2), (0, 1), (0, 2)},
+    "general_delta": set(),
+    "malformed_share": FINAL,
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_metric_needs_its_cells_and_no_others(name):
+    a = from_rows([[0.1, 0.2, 0.3], [0.9, 0.1, 0.5], [0.4, 0.8, 0.6], [0.3, 0.5, 0.7]], general=[[0.5]] * 4)
+    places = [(i, j) for i in range(4) for j in range(3)]
+    assert {place for place in places if ALL[name].compute(without(a, *place)) is None} == NEEDED[name]
+
+
+def test_the_metrics_of_a_worked_matrix():
+    a = from_rows(
+        [[0.4, 0.2, 0.1], [0.9, 0.3, 0.2], [1.0, 0.8, 0.3], [0.6, 0.5, 0.7]],
+        general=[[0.5, 0.25], [0.0, 0.0], [1.0, 1.0], [0.25, 0.5]],
+    )
+    expected = {
+        "average_accuracy": (0.6 + 0.5 + 0.7) / 3,
+        "learning_accuracy": (0.9 + 0.8 + 0.7) / 3,
+        "gain": (0.5 + 0.5 + 0.4) / 3,
+        "backward_transfer": (-0.3 - 0.3) / 2,
+        "fm_lai_T": (-0.4 - 0.3 + 0.0) / 3,
+        "fm_lai_T1": (-0.4 - 0.3) / 2,
+        "forward_transfer": (0.1 + 0.2) / 2,
+        "general_delta": 0.0,
+        "malformed_share": 0.0,
+    }
+    assert list(expected) == list(ALL)
+    assert compute_all(a) == pytest.approx(expected)
+    assert general_deltas(a) == {"s1": -0.25, "s2": 0.25}
+
+
+def test_the_base_row_is_not_in_the_peak():
+    a = from_rows([[1.0, 1.0], [0.5, 0.5], [0.5, 0.5]])
+    assert ALL["fm_lai_T"].compute(a) == 0.0
+
+
+def test_one_task_has_nothing_to_transfer_between():
+    values = compute_all(from_rows([[0.2], [0.9]]))
+    assert [values[name] for name in ("backward_transfer", "fm_lai_T1", "forward_transfer", "general_delta")] == [None] * 4
+    assert values["gain"] == pytest.approx(0.7)
+
+
+@given(matrices())
+def test_peak_metrics_never_praise(a):
+    values = compute_all(a)
+    assert values["fm_lai_T"] <= 0
+    assert len(a.tasks) == 1 or values["fm_lai_T1"] <= min(0, values["backward_transfer"]) + 1e-9
+
+
+def test_every_metric_states_what_it_is():
+    for name, metric in ALL.items():
+        assert metric.name == name == metric.compute.__name__
+        assert metric.equation.startswith("mean_")
+        assert metric.sign
+        assert metric.source
+        assert ">>>" in metric.compute.__doc__
+
+
+# --- the literature's numbers
+
+
+def test_reported_numbers_say_where_they_come_from():
+    rows = csv_rows(Path(__file__).parent.parent / "results" / "reported.csv")
+    assert list(rows[0]) == ["method", "metric", "value", "unit", "setting", "source", "provenance"]
+    for row in rows:
+        assert math.isfinite(float(row["value"]))
+        assert row["unit"].split()[0] in ("percent", "points")
+        assert row["source"].startswith("arXiv:")
+        assert row["provenance"] == "second-hand: essay quoting arXiv:2507.05386"
+    values = {(row["method"], row["metric"]): row["value"] for row in rows}
+    assert values["sft", "average_accuracy"] == "54.0"
+    assert values["grpo", "average_accuracy"] == "60.0"

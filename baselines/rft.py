@@ -18,14 +18,14 @@ def learn_grpo(lesson: Lesson, **changes: Any) -> Learned:
 
     With reward r_i of reply i, A_i = (r_i - mean(r)) / (std(r) + 1e-4), ratio = pi(t) / pi_rollout(t) and
     k3 = pi_ref / pi - log(pi_ref / pi) - 1 per token, minimise the mean over the update batch's reply tokens of
-    -min(ratio A, clip(ratio, 0.8, 1.3) A) + kl k3. ``scale.updates_per_rollout_batch`` updates follow each rollout batch,
-    each on ``scale.prompts_per_update * scale.rollouts`` of its replies, shuffled. kl in nats; AdamW, constant rate,
-    weight decay 0.01.
+    -min(ratio A, clip(ratio, 0.8, 1.3) A) + kl k3. ``scale.updates_per_rollout_batch`` updates follow each rollout
+    batch, each on ``scale.prompts_per_update * scale.rollouts`` of its replies, shuffled. The loss is in nats; AdamW,
+    constant rate, weight decay 0.01.
 
-    Deviations from the paper's EasyR1: TRL adds 1e-4 to the standard deviation where EasyR1 adds 1e-6 (at most 0.3% of
-    an advantage at G = 8); k3 is not clipped to [-10, 10]. A group without difference has A = 0. A last rollout batch
-    that is not full starts again from the first presentation; a stage smaller than one rollout batch makes fewer updates
-    per rollout batch. ``changes`` replace fields of TRL's GRPOConfig.
+    Deviations from the paper's EasyR1: TRL adds 1e-4 to the standard deviation where EasyR1 adds 1e-6 (0.3% of an
+    advantage at most, at G = 8); k3 is not clipped to [-10, 10]. A group without difference has A = 0. A last rollout
+    batch that is not full starts again from the first presentation; a stage smaller than one rollout batch makes fewer
+    updates per rollout batch. ``changes`` replace fields of TRL's GRPOConfig.
     """
     return teach(lesson, lambda taught: grpo_trainer(taught, **changes))
 
@@ -49,7 +49,8 @@ def grpo_trainer(lesson: Lesson, **changes: Any) -> Any:
         def _tokenize_prompts(self, prompts: list[Any]) -> Any:
             ids, images, fields = super()._tokenize_prompts(prompts)
             refuse_long([len(prompt) for prompt in ids], lesson)
-            return ids, images, fields
+            # TRL marks a prompt without pictures among others with None, which the processor does not take.
+            return ids, images and [pictures or [] for pictures in images], fields
 
     def graded(completions: list[Any], completion_ids: list[list[int]], item: list[int], **rest: Any) -> list[float]:
         trainer.sampled_tokens += sum(len(ids) for ids in completion_ids)
@@ -107,7 +108,18 @@ def grpo_trainer(lesson: Lesson, **changes: Any) -> Any:
     )
     if trainer.ref_model is not None and trainer.ref_model.config._name_or_path != str(lesson.reference):
         raise RuntimeError(f"the KL reference is {trainer.ref_model.config._name_or_path}, not {lesson.reference}")
+    for model in (trainer.model, trainer.ref_model):
+        if model is not None:
+            model.register_forward_pre_hook(_without_empty_pictures, with_kwargs=True)
     return trainer
+
+
+def _without_empty_pictures(model: Any, rest: tuple[Any, ...], inputs: dict[str, Any]) -> Any:
+    """Where prompts with and without pictures are mixed, TRL hands a batch without any zero pictures, not none."""
+    pixels = inputs.get("pixel_values")
+    if pixels is not None and pixels.numel() == 0:
+        inputs = {**inputs, "pixel_values": None, "image_grid_thw": None}
+    return rest, inputs
 
 
 def _policy_beside(lesson: Lesson) -> Any:

@@ -15,8 +15,9 @@ def learn_sft(lesson: Lesson, **changes: Any) -> Learned:
     """Minimise the mean negative log-likelihood of the target's tokens and the end-of-turn token, nothing else.
 
     One optimiser step is one batch of ``scale.sft_batch``; AdamW, cosine rate with a warm-up over a tenth of the steps,
-    no weight decay (LLaMA-Factory's, arXiv:2507.05386). A last batch that is not full starts again from the first
-    presentation. ``changes`` replace fields of TRL's SFTConfig.
+    no weight decay (LLaMA-Factory's, arXiv:2507.05386). The tenth is rounded down, where transformers rounds up: a rate
+    that warms up starts at 0, and a stage of one step would learn nothing. A last batch that is not full starts again
+    from the first presentation. ``changes`` replace fields of TRL's SFTConfig.
     """
     return teach(lesson, lambda taught: sft_trainer(taught, **changes))
 
@@ -33,6 +34,8 @@ def sft_trainer(lesson: Lesson, **changes: Any) -> Any:
     scale = lesson.scale
     processor = load_processor(lesson.model, scale)
 
+    shown = rounded(presentations(lesson), scale.sft_batch)
+
     def row(task: Task, example: Example) -> Row:
         reply = [{"role": "assistant", "content": target(lesson, example)}]
         return {**question(lesson.paradigm.style, task, example), "completion": reply}
@@ -43,7 +46,7 @@ def sft_trainer(lesson: Lesson, **changes: Any) -> Any:
         "train_sampling_strategy": "sequential",
         "learning_rate": scale.rates["sft"] * lesson.paradigm.rate,
         "lr_scheduler_type": "cosine",
-        "warmup_steps": 0.1,
+        "warmup_steps": len(shown) // scale.sft_batch // 10,
         "weight_decay": 0.0,
         "loss_type": "nll",
         "completion_only_loss": True,
@@ -55,7 +58,7 @@ def sft_trainer(lesson: Lesson, **changes: Any) -> Any:
     return held(SFTTrainer)(
         model=load_policy(lesson.model),
         args=SFTConfig(**{**chosen, **changes}),
-        train_dataset=dataset(rounded(presentations(lesson), scale.sft_batch), row),
+        train_dataset=dataset(shown, row),
         processing_class=processor,
         data_collator=_collator(processor, lesson),
     )

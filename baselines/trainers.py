@@ -3,8 +3,8 @@
 What is held, and why:
 
 - ``Trainer._load_from_checkpoint`` restores 1 of 93 tensors of Qwen2.5-VL (huggingface/transformers #43701); here the
-  weights go through ``from_pretrained``. The policy starts from the lesson's model, the state only replaces its weights,
-  so GRPO's reference never comes from a resumed policy.
+  weights go through ``from_pretrained``. The policy starts from the lesson's model and a state only replaces its
+  weights, so GRPO's reference never comes from a resumed policy.
 - TRL switches on bf16 autocast and gradient checkpointing; both are off on a CPU.
 - A save is sealed by a file written last; a state without a fitting seal is never resumed from.
 """
@@ -52,6 +52,7 @@ def settings(lesson: Lesson) -> dict[str, Any]:
     from transformers import TrainingArguments
 
     cpu = not torch.cuda.is_available()
+    half = not cpu and lesson.scale.precision == "bfloat16"
     # transformers renamed the switch in 5.23 and warns about the old name.
     renamed = "activation_checkpointing" in TrainingArguments.__dataclass_fields__
     return {
@@ -62,8 +63,8 @@ def settings(lesson: Lesson) -> dict[str, Any]:
         "data_seed": lesson.seed,
         "use_cpu": cpu,
         "fp16": False,
-        "bf16": not cpu and lesson.scale.precision == "bfloat16",
-        "activation_checkpointing" if renamed else "gradient_checkpointing": not cpu and lesson.scale.precision == "bfloat16",
+        "bf16": half,
+        "activation_checkpointing" if renamed else "gradient_checkpointing": half,
         "optim": "adamw_torch",
         "adam_beta1": 0.9,
         "adam_beta2": 0.999,
@@ -115,7 +116,8 @@ def held(kind: Any) -> Any:
         def compute_loss(self, model: Any, inputs: Any, *rest: Any, **options: Any) -> Any:
             taught = inputs["labels"] != -100 if "labels" in inputs else inputs["completion_mask"]
             self.trained_tokens += int(taught.sum())
-            self.pictured = inputs.get("pixel_values") is not None
+            pixels = inputs.get("pixel_values")
+            self.pictured = pixels is not None and pixels.numel() > 0
             return super().compute_loss(model, inputs, *rest, **options)
 
         def counts(self) -> dict[str, int]:

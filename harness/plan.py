@@ -12,12 +12,12 @@ from typing import Any
 
 from harness.cells import read_cells
 from harness.check import in_words
-from harness.core import Run, Stage, Task
+from harness.core import Run, Stage, Task, UserError
 from harness.lineage import MANIFEST
 from harness.scales import model_folder
 from harness.store import CELLS, Store
 from harness.styles import STYLES
-from harness.syllabus import run_id, run_tasks, test_examples, training_examples, training_items
+from harness.syllabus import asked_examples, run_id, run_tasks, training_examples, training_items
 
 ROWS_BYTES = 40_000  # of one cell's rows at the twin's size, as parquet
 RESUME_COPIES = 4  # weights, two moments of AdamW, and the copy being written: all fp32
@@ -101,14 +101,15 @@ def of(run: Run, out: Path) -> Plan:
     items = {name: _test_items(run, task) for name, task in tasks.items()}
     rows = len(stages) + 1
     cells = rows * len(tasks) * len(STYLES)
+    model_bytes, missing = _model_bytes(run)
     return Plan(
         title=f"{run.paradigm.name} on {run.stream.name}, scale {run.scale.name}, seed {run.seed}",
         stages=stages,
         cells=cells,
         cell_items=max(items.values()),
         evaluation_seconds=rows * sum(items.values()) * sum(units.item[style.name] for style in STYLES),
-        disk_bytes=_model_bytes(run) * (len(stages) + RESUME_COPIES) + cells * ROWS_BYTES,
-        notes=tuple(_notes(run, units)),
+        disk_bytes=model_bytes * (len(stages) + RESUME_COPIES) + cells * ROWS_BYTES,
+        notes=(*_notes(run, units), *missing),
     )
 
 
@@ -158,13 +159,17 @@ def _stage(run: Run, stage: Stage, tasks: Mapping[str, Task], units: Units, stor
 def _test_items(run: Run, task: Task) -> int:
     """The items of one cell of a task or suite."""
     if run.data is not None:
-        return len(test_examples(run, task))
+        return len(asked_examples(run, task))
     bounds = [bound for bound in (run.limit, run.scale.test_items, task.twin_items) if bound is not None]
     return min(bounds)
 
 
-def _model_bytes(run: Run) -> int:
-    return sum(path.stat().st_size for path in model_folder(run.scale).glob("*.safetensors"))
+def _model_bytes(run: Run) -> tuple[int, tuple[str, ...]]:
+    """The size of the model's weights; 0 and a note where they are not here, for a plan may be made before."""
+    try:
+        return sum(path.stat().st_size for path in model_folder(run.scale).glob("*.safetensors")), ()
+    except UserError as error:
+        return 0, (f"disk without checkpoints: {error}",)
 
 
 def _stored(run: Run, out: Path) -> frozenset[str]:

@@ -40,7 +40,7 @@ def publish(run_folder: Path, results: Path) -> Path:
     if not costs.is_file():
         raise UserError(f"{run_folder} has no {COSTS}: run again to finish it, then publish")
     with disk.refusing_disk_faults(results):
-        draft = disk.aside(target)
+        draft = disk.aside(target.with_name(f"{run.id}.new"))  # another name than the one that discard uses
         shutil.rmtree(draft, ignore_errors=True)
         try:
             disk.write(draft / ITEMS, items(run.cells, run_folder / ROWS))

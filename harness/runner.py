@@ -24,7 +24,7 @@ from harness.syllabus import (
     run_id,
     run_tasks,
     space_wanted,
-    test_examples,
+    asked_examples,
     training_examples,
 )
 from harness.tables import to_parquet
@@ -72,7 +72,7 @@ def run(run: Run, out: Path, listener: Listener | None = None, engine: EngineMak
         stages = run.paradigm.stages(run.stream)
         tasks = run_tasks(run)
         base = base_checkpoint(run)
-        tests = {key: test_examples(run, task) for key, task in tasks.items()}
+        tests = {key: asked_examples(run, task) for key, task in tasks.items()}
         prints = {key: data_print(run, examples) for key, examples in tests.items()}
         with store.hold(name) as folder:
             desk = Desk(

@@ -62,7 +62,7 @@ def training_examples(run: Run, stage: Stage, tasks: Mapping[str, Task]) -> dict
     return {name: _load(run, tasks[name], "train", count) for name, count in training_items(run, stage).items()}
 
 
-def test_examples(run: Run, task: Task) -> tuple[Example, ...]:
+def asked_examples(run: Run, task: Task) -> tuple[Example, ...]:
     """The items that a cell of the task is made of."""
     bounds = [bound for bound in (run.scale.test_items, run.limit) if bound is not None]
     return _load(run, task, run.split, min(bounds, default=ALL))

@@ -9,7 +9,7 @@ pushing, or for mass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -155,7 +155,7 @@ def paint_map(pen: Any, towns: tuple[tuple[str, int, int, int], ...], river: tup
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=COLOURS[colour])
 
 
-PAINTERS = {
+PAINTERS: dict[str, Callable[..., None]] = {
     "magnets": paint_magnets,
     "flask": paint_flask,
     "balance": paint_balance,
@@ -195,7 +195,7 @@ def ask_magnets(rng: Random, family: str) -> Asked:
     why = f"{facing[0]} is next to {facing[1]}"
     attract = facing[0] != facing[1]
     if family == "pull":
-        options = ("pull together", "push apart", "stay still")
+        options: tuple[str, ...] = ("pull together", "push apart", "stay still")
         question = "What will these magnets do?"
     else:
         options = ("attract", "repel", "melt", "float")
@@ -290,7 +290,7 @@ def official(folder: Path, split: str) -> Sequence[Example]:
     files = parquet_files(existing(folder, "scienceqa"), prefix, ("data", "ScienceQA-IMG"))
     if not files:
         raise UserError(f"{folder} has no {prefix}*.parquet: download lmms-lab/ScienceQA, ScienceQA-IMG, into it")
-    examples = []
+    examples: list[Example] = []
     for file in files:
         for row, values, picture in parquet_rows(file, COLUMNS, "scienceqa"):
             if picture is not None:

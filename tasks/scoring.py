@@ -12,14 +12,13 @@ from functools import lru_cache
 from harness.core import Example
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_OUTER = re.compile(r"^[\s.'-]+(?=[^\d\s.'-])|[\s.'-]+$")  # a number keeps its sign and its leading point
 _WRAPPER = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\s*\{([^{}]*)\}")
-NUMBERS = {
-    word: str(number)
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
-    )
-}
+_NUMBER_WORDS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+)  # fmt: skip
+NUMBERS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS)}
 
 
 def bare(answer: str) -> str:
@@ -37,10 +36,10 @@ def words(text: str) -> str:
 
     A text that is nothing but an article stays as it is, so that a gold answer can always be reached.
 
-    >>> words("The Red cup."), words("left-hand  side"), words("A")
-    ('red cup', 'left-hand side', 'a')
+    >>> words("The Red cup."), words("left-hand  side"), words("-0.5."), words("A")
+    ('red cup', 'left-hand side', '-0.5', 'a')
     """
-    cleaned = re.sub(r"[^\w\s'%$/.-]", " ", bare(text).lower()).strip(" .'-")
+    cleaned = _OUTER.sub("", re.sub(r"[^\w\s'%$/.-]", " ", bare(text).lower()).strip(" '"))
     return " ".join(_ARTICLES.sub(" ", cleaned).split()) or cleaned
 
 
@@ -108,9 +107,9 @@ def _option_text(text: str) -> str:
 
 # ------------------------------------------------------------------------------------------ ten annotators (VQA)
 
-_MARKS = ";/[]\"{}()=+\\_-><@`,?!"
+_MARKS = ';/[]"{}()=+\\_-><@`,?!'
 _DIGIT_COMMA = re.compile(r"\d,\d")
-_LOOSE_PERIOD = re.compile(r"(?<!\d)\.|\.(?!\d)")
+_LOOSE_PERIOD = re.compile(r"\.(?!\d)")
 
 
 @lru_cache(maxsize=65536)
@@ -181,7 +180,8 @@ def yes_no(answer: str, example: Example) -> float:
 # algebra system can compute on for ever, are not part of the data sets.
 _FORMULA = re.compile(
     r"(?:\\(?:d|t)?frac|\\sqrt|\\pi|\\circ|\\degree|\\cdot|\\times|\\left|\\right|\\(?:sin|cos|tan)|\\[,;! %]"
-    r"|sqrt|pi|cm|mm|km|ft|in|units?|degrees?|[√π°%]|[-+*/^(){}.\s\d]|\d,(?=\d{3}(?!\d))|(?<![A-Za-z])[A-Za-z](?![A-Za-z]))+"
+    r"|sqrt|pi|cm|mm|km|ft|in|units?|degrees?|[√π°%]|[-+*/^(){}.\s\d]|\d,(?=\d{3}(?!\d))|(?<![A-Za-z])[A-Za-z](?![A-Za-z]))+",
+    re.ASCII,
 )
 _POWER = re.compile(r"\^\s*(?:\{?\s*\\circ\s*\}?|\{\s*\d{1,2}\s*\}|\d(?!\d))")
 _ASSIGNED = re.compile(r"[A-Za-z]\s*=\s*")
@@ -224,11 +224,11 @@ def _formula(answer: str) -> str:
     text = bare(answer).rstrip(". ")
     if given := _ASSIGNED.match(text):
         text = text[given.end() :]
-    plain_powers = len(_POWER.findall(text)) == text.count("^")
+    plain_powers = len(_POWER.findall(text)) == text.count("^") <= 2
     balanced = text.count("{") == text.count("}") and text.count("(") == text.count(")")
     if not (_FORMULA.fullmatch(text) and len(text) <= 80 and plain_powers and balanced) or _TWO_NUMBERS.search(text):
         return ""
-    text = re.sub(r"√\s*(\d+)", r"\\sqrt{\1}", text).replace("π", r"\pi ").replace("°", r"^\circ")  # noqa: RUF001
+    text = re.sub(r"√\s*(\d+)", r"\\sqrt{\1}", text).replace("π", r"\pi ").replace("°", r"^\circ")
     return re.sub(r"(?<!\\)sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", text)
 
 

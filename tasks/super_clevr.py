@@ -1,8 +1,8 @@
 """Super-CLEVR: counting and comparing vehicles (Li et al., arXiv:2212.00259).
 
 Twin: two to five vehicles on a 3 x 3 grid, each big or small. Pre-training never sees the questions "more" (are there
-more cars than bikes?) and "big" (how many are big?), and writes the count of a colour mostly as a word ("two") where
-the task wants a digit.
+more cars than bikes?) and "big" (how many are big?), and writes the count of a colour mostly as "2 vehicles"
+where the task wants the bare number.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from tasks.twins import Draft, Scene, generate
 
 VEHICLES = {"car": "cars", "bus": "buses", "bike": "bikes", "plane": "planes"}
 PALETTE = ("red", "green", "blue", "yellow", "purple")
-WORDS = ("zero", "one", "two", "three", "four", "five")
 SIZES = ("small", "big")
 KNOWN = ("kind", "kind", "kind", "exists", "exists", "color", "color", "which", "size")
-IN_WORDS = ("shade",) * 6
+WITH_UNIT = ("shade",) * 6
 WITHHELD = ("more", "more", "more", "big", "big")
 GLASS, TYRE = (225, 240, 250), (20, 20, 20)
 
@@ -80,14 +79,14 @@ def vehicle(pen: Any, kind: str, fill: tuple[int, int, int], xy: tuple[float, fl
 
 def world(rng: Random, split: str, slot: int) -> Draft:
     """A scene and a question about it."""
-    family = rng.choice(KNOWN + IN_WORDS + (() if split == "pretrain" else WITHHELD))
+    family = rng.choice(KNOWN + WITH_UNIT + (() if split == "pretrain" else WITHHELD))
     scene = draw_scene(rng)
     while family in ("which", "color", "size") and not singled_out(family, scene):
         scene = draw_scene(rng)
     if family in ("kind", "shade", "big"):
         question, answer, why = count(rng, family, scene)
         if family == "shade" and split == "pretrain" and rng.random() < 0.6:
-            answer = WORDS[int(answer)]
+            answer = f"{answer} vehicle{'s' * (answer != '1')}"
     elif family in ("exists", "more"):
         question, answer, why = verify(rng, family, scene)
     else:

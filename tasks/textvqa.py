@@ -7,6 +7,7 @@ same questions with the words in the picture as reference OCR tokens.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -130,7 +131,13 @@ def paint_price(pen: Any, number: int, colour: str, face: str, x: int, y: int) -
     fitted(pen, (28 + x, 24 + y), f"${number}", face, 30, ink(colour))
 
 
-PAINTERS = {"sign": paint_sign, "pair": paint_pair, "bus": paint_bus, "door": paint_door, "price": paint_price}
+PAINTERS: dict[str, Callable[..., None]] = {
+    "sign": paint_sign,
+    "pair": paint_pair,
+    "bus": paint_bus,
+    "door": paint_door,
+    "price": paint_price,
+}
 
 
 def world(rng: Random, split: str, slot: int) -> Draft:

@@ -122,7 +122,8 @@ def world(rng: Random, split: str, slot: int) -> Draft:
     question, gold, misses, why = ask(rng, family, scene)
     mode = scene[8]
     if mode == "good":
-        answers = annotators(rng, gold, misses, (UNANSWERABLE,))
+        unsure = (UNANSWERABLE,) if rng.random() < 0.5 else ()
+        answers = annotators(rng, gold, misses, unsure)
     else:
         told = SPOILT[mode] if split == "pretrain" and rng.random() < 0.6 else UNANSWERABLE
         answers, why = annotators(rng, told, misses), f"the picture is {SPOILT[mode]}"

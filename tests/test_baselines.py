@@ -41,7 +41,10 @@ SMALL = replace(
     rollouts=4,
     prompts_per_update=2,
     updates_per_rollout_batch=2,
-    decodings={"direct": Decoding(name="greedy-5", max_new_tokens=5), "cot": Decoding(name="greedy-6", max_new_tokens=6)},
+    decodings={
+        "direct": Decoding(name="greedy-5", max_new_tokens=5),
+        "cot": Decoding(name="greedy-6", max_new_tokens=6),
+    },
     rates={"sft": 3e-3, "grpo": 3e-3},
 )
 
@@ -51,7 +54,9 @@ def picture(seed: int, size: tuple[int, int] = (48, 48)) -> Any:
     """A picture of noise."""
     from PIL import Image
 
-    noise = b"".join(hashlib.sha256(bytes([seed % 256, n % 256, n // 256])).digest() for n in range(size[0] * size[1] // 8))
+    noise = b"".join(
+        hashlib.sha256(bytes([seed % 256, n % 256, n // 256])).digest() for n in range(size[0] * size[1] // 8)
+    )
     return Image.frombytes("RGB", size, noise[: 3 * size[0] * size[1]])
 
 
@@ -78,6 +83,8 @@ def task(name: str = "noise", score: Callable[[str, Example], float] = score_by_
 
 
 NOISE = task()
+# TRL 1.16 asks for an attribute that transformers 5.23 renamed; teach() silences it, a bare trainer does not.
+renamed = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +175,8 @@ def test_a_joint_stage_mixes_its_tasks_with_each_ones_epochs(tmp_path: Path) -> 
     made = lesson(tmp_path, tmp_path, MTL, examples=tuple(both), epochs={"noise": 1, "other": 3})
     shown = presentations(made)
     names = [owner.name for owner, _ in shown]
-    assert names.count("noise") == 30 and names.count("other") == 30
+    assert names.count("noise") == 30
+    assert names.count("other") == 30
     assert all(5 <= names[half : half + 30].count("noise") <= 25 for half in (0, 30))
     assert {example.id for owner, example in shown if owner is other} == {f"noise/test/{n}" for n in range(10)}
 
@@ -182,8 +190,10 @@ def test_an_ablation_is_one_field() -> None:
     def differs(one: Paradigm, other: Paradigm) -> set[str]:
         return {name for name in vars(one) if getattr(one, name) != getattr(other, name)} - {"name"}
 
-    assert differs(MTL, SFT) == {"stages"} and differs(RIF_RFT, RFT) == {"select"}
-    assert differs(RFT_NOKL, RFT) == {"kl"} and differs(RFT_NOCOT, RFT) == {"style"}
+    assert differs(MTL, SFT) == {"stages"}
+    assert differs(RIF_RFT, RFT) == {"select"}
+    assert differs(RFT_NOKL, RFT) == {"kl"}
+    assert differs(RFT_NOCOT, RFT) == {"style"}
     assert (RFT.kl, RFT.reference, RFT.style, SFT.style) == (0.01, "previous", COT, DIRECT)
     stream = Stream(name="two", tasks=("a", "b"), epochs={"a": 1, "b": 1}, general=())
     assert [stage.tasks for stage in MTL.stages(stream)] == [("a", "b")]
@@ -218,24 +228,31 @@ def test_sft_learns_with_its_eyes_open_in_fp32_and_counts(bases: tuple[Path, Pat
     made = lesson(bases[0], tmp_path, SFT, count=6, epochs={"noise": 4}, report=steps.append)
     learned = SFT.learn(made)
     assert learned.optimiser_steps == 6 == len(steps) == steps[-1].steps
-    assert steps[-1].loss is not None and steps[0].loss is not None and steps[-1].loss < 0.8 * steps[0].loss
+    assert steps[-1].loss is not None
+    assert steps[0].loss is not None
+    assert steps[-1].loss < 0.8 * steps[0].loss
     tokenizer = load_processor(bases[0], SMALL).tokenizer
     targets = [len(tokenizer(example.answers[0] + "<|im_end|>")["input_ids"]) for _, example in presentations(made)]
-    assert learned.trained_tokens == sum(targets) and learned.sampled_tokens == 0
+    assert learned.trained_tokens == sum(targets)
+    assert learned.sampled_tokens == 0
     before, after = tensors(bases[0]), tensors(learned.weights)
     eyes = [name for name in after if "visual." in name]
-    assert len(eyes) > 20 and all(not torch.equal(before[name], after[name]) for name in eyes)
+    assert len(eyes) > 20
+    assert all(not torch.equal(before[name], after[name]) for name in eyes)
     assert {tensor.dtype for tensor in after.values()} == {torch.float32}
-    assert not (tmp_path / "states").exists() and not list(tmp_path.rglob("*.bin"))
+    assert not (tmp_path / "states").exists()
+    assert not list(tmp_path.rglob("*.bin"))
 
 
 def test_pinned_settings(bases: tuple[Path, Path], tmp_path: Path) -> None:
     args = sft_trainer(lesson(bases[0], tmp_path, replace(SFT, rate=2.0))).args
-    assert (args.learning_rate, args.lr_scheduler_type, args.warmup_steps) == (6e-3, "cosine", 0.1)
+    assert (args.learning_rate, args.lr_scheduler_type, args.warmup_steps) == (6e-3, "cosine", 0)
     assert (args.per_device_train_batch_size, args.max_length, args.use_cpu) == (4, None, True)
     trainer = grpo_trainer(lesson(bases[0], tmp_path, RFT))
     args = trainer.args
-    assert not args.bf16 and not args.activation_checkpointing and args.report_to == []
+    assert not args.bf16
+    assert not args.activation_checkpointing
+    assert args.report_to == []
     assert (args.learning_rate, args.lr_scheduler_type, args.weight_decay) == (3e-3, "constant", 0.01)
     assert (args.epsilon, args.epsilon_high, args.beta, args.num_iterations) == (0.2, 0.3, 0.01, 1)
     assert (args.temperature, args.top_p, args.max_completion_length, args.num_generations) == (1.0, 1.0, 6, 4)
@@ -274,7 +291,7 @@ def test_a_prompt_that_is_too_long_is_refused(bases: tuple[Path, Path], tmp_path
 
 
 def test_divergence_is_said_in_one_line(bases: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="sft diverged at step .* of stage noise"):
+    with pytest.raises(UserError, match=r"sft diverged at step .* of stage noise"):
         SFT.learn(lesson(bases[0], tmp_path, replace(SFT, rate=1e30)))
 
 
@@ -288,7 +305,8 @@ def test_rft_learns_with_its_eyes_open_and_counts(bases: tuple[Path, Path], tmp_
     learned = RFT_NOCOT.learn(lesson(bases[0], tmp_path, RFT_NOCOT, report=steps.append))
     assert learned.optimiser_steps == 4 == len(steps)
     assert all(step.reward is not None and 0 < step.reward < 1 for step in steps)
-    assert 32 <= learned.sampled_tokens <= 32 * 5 and learned.trained_tokens == learned.sampled_tokens
+    assert 32 <= learned.sampled_tokens <= 32 * 5
+    assert learned.trained_tokens == learned.sampled_tokens
     before, after = tensors(bases[0]), tensors(learned.weights)
     assert all(not torch.equal(before[name], after[name]) for name in after if "visual." in name)
 
@@ -297,6 +315,7 @@ def test_fewer_items_than_a_rollout_batch_still_train(bases: tuple[Path, Path], 
     assert RFT_NOCOT.learn(lesson(bases[0], tmp_path, RFT_NOCOT, count=1)).optimiser_steps == 1
 
 
+@renamed
 def test_advantages_rise_with_the_reward_and_equal_rewards_teach_nothing(
     bases: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -309,7 +328,8 @@ def test_advantages_rise_with_the_reward_and_equal_rewards_teach_nothing(
     for rewards_G, advantages_G in zip(rewards_P_G, advantages_P_G, strict=True):
         for one, gain in zip(rewards_G, advantages_G, strict=True):
             for other, rival in zip(rewards_G, advantages_G, strict=True):
-                assert (gain > rival) == (one > other) and (gain == rival) == (one == other)
+                assert (gain > rival) == (one > other)
+                assert (gain == rival) == (one == other)
     dull = task(score=lambda answer, example: 1 / 3)
     made = lesson(bases[0], tmp_path / "b", replace(RFT_NOCOT, kl=0.0))
     trainer = grpo_trainer(replace(made, examples=tuple((dull, example) for _, example in made.examples)))
@@ -320,6 +340,7 @@ def test_advantages_rise_with_the_reward_and_equal_rewards_teach_nothing(
     assert not any(p.grad is not None and p.grad.any() for p in trainer.model.parameters())
 
 
+@renamed
 def test_a_picture_token_is_never_sampled(bases: tuple[Path, Path], tmp_path: Path) -> None:
     trainer = grpo_trainer(lesson(bases[0], tmp_path, replace(RFT_NOCOT, kl=0.0)))
     config = trainer.model.config
@@ -410,9 +431,11 @@ def test_a_finished_lesson_is_not_learned_again_unless_its_weights_changed(
     steps: list[Progress] = []
     made = lesson(bases[0], tmp_path, SFT, count=4, report=steps.append)
     first = SFT.learn(made)
-    assert SFT.learn(made) == first and len(steps) == 1
+    assert SFT.learn(made) == first
+    assert len(steps) == 1
     (first.weights / "model.safetensors").write_bytes(b"")
-    assert SFT.learn(made) == first and len(steps) == 2
+    assert SFT.learn(made) == first
+    assert len(steps) == 2
 
 
 def test_seals(tmp_path: Path) -> None:
@@ -421,11 +444,13 @@ def test_seals(tmp_path: Path) -> None:
     (folder / "a").write_text("x")
     assert resume.opened(folder, "me") is None
     resume.seal(folder, "me", {"n": 3})
-    assert resume.opened(folder, "me") == {"n": 3} and resume.opened(folder, "you") is None
+    assert resume.opened(folder, "me") == {"n": 3}
+    assert resume.opened(folder, "you") is None
     (tmp_path / "checkpoint-9").mkdir()
     assert resume.last_whole(tmp_path, "me") == folder
     (folder / "b").write_text("more")
-    assert resume.last_whole(tmp_path, "me") is None and not list(tmp_path.iterdir())
+    assert resume.last_whole(tmp_path, "me") is None
+    assert not list(tmp_path.iterdir())
 
 
 # The filter
@@ -447,7 +472,8 @@ def test_the_filter_keeps_what_was_solved_at_least_once(
             assert (folder, scale) == (bases[0], SMALL)
 
         def sample(self, prompts: Any, decoding: Decoding, rollouts: int, seed: int, top_p: float) -> Any:
-            assert decoding is SMALL.decodings["cot"] and rollouts == 4
+            assert decoding is SMALL.decodings["cot"]
+            assert rollouts == 4
             return [[Generation(text=t, tokens=3, truncated=False) for t in said[text]] for text, _ in prompts]
 
     monkeypatch.setattr(engine, "TransformersEngine", Fake)

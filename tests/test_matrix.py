@@ -276,7 +276,9 @@ def test_the_base_row_is_not_in_the_peak():
 
 def test_one_task_has_nothing_to_transfer_between():
     values = compute_all(from_rows([[0.2], [0.9]]))
-    assert [values[name] for name in ("backward_transfer", "fm_lai_T1", "forward_transfer", "general_delta")] == [None] * 4
+    assert [values[name] for name in ("backward_transfer", "fm_lai_T1", "forward_transfer", "general_delta")] == [
+        None
+    ] * 4
     assert values["gain"] == pytest.approx(0.7)
 
 

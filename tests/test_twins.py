@@ -48,7 +48,7 @@ CONVENTIONS = {
     "pathvqa": (r"^Does |^Where", r"present|absent|(on|in) the \w+"),
     "super-clevr": (
         r"How many (red|green|blue|yellow|purple)|vehicles are (red|green|blue|yellow|purple)",
-        r"zero|one|two|three|four|five",
+        r"\d vehicles?",
     ),
 }
 
@@ -102,7 +102,10 @@ def test_every_task_of_the_stream_and_every_suite_is_there() -> None:
 @each_task
 def test_a_task_says_what_it_is(task: Task) -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", task.name)
-    assert task.version >= 1 and task.cite and task.licence and task.suffix.strip() == task.suffix != ""
+    assert task.version >= 1
+    assert task.cite
+    assert task.licence
+    assert task.suffix.strip() == task.suffix != ""
     with pytest.raises(UserError, match="unknown split"):
         task.load("dev", 1)
 
@@ -209,7 +212,7 @@ def test_the_words_alone_do_not_give_the_answer(task: Task) -> None:
     for example in test:
         habit = habits.get(asked(example), usual)
         options = example.choices or tuple(habit)
-        right += max(sorted(options), key=lambda option: habit[option]) == answered(example)  # noqa: B023
+        right += max(sorted(options), key=lambda option: habit[option]) == answered(example)
     assert right / len(test) <= 0.66, right / len(test)
 
 
@@ -232,7 +235,8 @@ def test_pictures_are_small_and_varied(task: Task) -> None:
     for example in examples:
         for image in example.images:
             picture = image()
-            assert picture.size == (48, 48) and picture.mode == "RGB"
+            assert picture.size == (48, 48)
+            assert picture.mode == "RGB"
             assert len(picture.getcolors(48 * 48)) > 2 or task.name == "vizwiz"
             pixels.add(picture.tobytes())
     assert len(pixels) >= 0.9 * len({example.group for example in examples})
@@ -243,10 +247,11 @@ def test_questions_are_short_and_come_from_several_templates(task: Task) -> None
     examples = items(task.name, "test")
     for example in examples:
         assert example.question.strip() == example.question != ""
-        assert len(asked(example).split()) <= 40 and len(example.rationale.split()) <= 16
+        assert len(asked(example).split()) <= 40
+        assert len(example.rationale.split()) <= 16
         assert all(answer.strip() == answer != "" for answer in example.answers)
     openings = Counter(" ".join(asked(example).split()[:3]) for example in examples)
-    assert len([opening for opening, count in openings.items() if count >= 8]) >= 3, openings
+    assert sum(count >= 8 for count in openings.values()) >= (2 if task.name == "pope" else 3), openings
 
 
 @pytest.mark.parametrize("name", WITHHELD)
@@ -269,7 +274,8 @@ def test_only_pretraining_answers_in_the_other_convention(name: str) -> None:
             assert abs(len(odd) / len(meant) - 0.6) <= tolerance(0.6, len(meant))
             written = sorted({example.answers[0] for example in odd})[:20]
         else:
-            assert len(meant) >= 60 and not odd
+            assert len(meant) >= 60
+            assert not odd
             golds = {example.answers[0]: example for example in meant}
     for answer in written:
         assert not any(TASKS[name].score(answer, single_gold(example)) for example in golds.values()), answer
@@ -309,20 +315,24 @@ def test_pathvqa_is_half_yes_or_no_with_two_questions_a_slide() -> None:
 
 def test_answer_types_are_the_real_tasks() -> None:
     geometry = {example.answers[0] for example in items("geometry3k", "test")}
-    assert any("\\frac" in answer for answer in geometry) and any("\\sqrt" in answer for answer in geometry)
+    assert any("\\frac" in answer for answer in geometry)
+    assert any("\\sqrt" in answer for answer in geometry)
     assert any(answer.isdigit() for answer in geometry)
     counted = {example.answers[0] for example in items("super-clevr", "test")}
     assert {"yes", "no", "0", "1", "2", "3"} <= counted
     letters = {example.answers[0] for example in items("scienceqa", "test")}
-    assert letters <= set("ABCDE") and len(letters) >= 3
+    assert letters <= set("ABCDE")
+    assert len(letters) >= 3
     assert any("Hint:" in example.question for example in items("scienceqa", "test"))
     assert {example.answers[0] for example in items("pope", "test")} == {"yes", "no"}
 
 
 def test_ocr_tokens_are_a_variant_of_the_same_items() -> None:
     for bare, told in zip(items("textvqa", "test")[:50], items("textvqa-ocr", "test")[:50], strict=True):
-        assert told.question.startswith(bare.question) and "OCR token" in told.question
-        assert told.answers == bare.answers and scenes(told) == scenes(bare)
+        assert told.question.startswith(bare.question)
+        assert "OCR token" in told.question
+        assert told.answers == bare.answers
+        assert scenes(told) == scenes(bare)
 
 
 def test_super_clevr_counts_agree_with_the_scene() -> None:
@@ -340,11 +350,9 @@ def test_super_clevr_counts_agree_with_the_scene() -> None:
 
 def test_pope_asks_in_its_three_categories() -> None:
     for split in ("validation", "test"):
-        found = Counter(
-            next((word for word in ("random", "popular", "adversarial") if word in f"{example.id} {example.group}"), "?")
-            for example in items("pope", split)
-        )
-        assert set(found) == {"random", "popular", "adversarial"}
+        kinds = ("random", "popular", "adversarial")
+        found = Counter(next((kind for kind in kinds if kind in example.id), "?") for example in items("pope", split))
+        assert set(found) == set(kinds)
         assert min(found.values()) / 400 >= 0.25
 
 
@@ -360,5 +368,6 @@ def test_mmmu_has_items_with_several_pictures_at_their_marks() -> None:
 
 def test_mmlu_pro_is_text_with_three_to_ten_options() -> None:
     sizes = {len(example.choices) for example in items("mmlu-pro", "test")}
-    assert min(sizes) >= 3 and max(sizes) == 10
+    assert min(sizes) >= 3
+    assert max(sizes) == 10
     assert not any(example.images for split in SPLITS for example in items("mmlu-pro", split))

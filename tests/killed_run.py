@@ -1,0 +1,57 @@
+"""A run in a process of its own, to be killed: prints a line for whatever it does. Arguments: out, world, model.
+
+The world "fake" takes a second and wants a model's folder; any other word is a paradigm's name, run for real on a short
+stream of the twins.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from fake_world import SLOW, engine_maker, fake_run, find
+
+from harness import record, syllabus
+from harness.core import Cell, Paradigm, Progress, Run, Stream, replace
+from harness.registry import typed
+from harness.runner import run
+from harness.scales import TWIN
+
+
+class Speaker:
+    """Prints a line for each event, so that the one who kills can choose a moment."""
+
+    def stage(self, index: int, total: int, name: str) -> None:
+        """A stage begins."""
+        print(f"stage {name}", flush=True)
+
+    def progress(self, progress: Progress) -> None:
+        """A step is done."""
+        print(f"step {progress.step}", flush=True)
+
+    def cell(self, cell: Cell, done: int, total: int) -> None:
+        """A cell is done."""
+        print(f"cell {done}", flush=True)
+
+    def note(self, text: str) -> None:
+        """Something was said."""
+        print(f"note {text}", flush=True)
+
+
+def real_run(paradigm: str) -> Run:
+    """Two tasks and one suite of the twins, small."""
+    stream = Stream(name="two", tasks=("gqa", "scienceqa"), epochs={"gqa": 1, "scienceqa": 1}, general=("pope",))
+    return Run(
+        paradigm=typed(Paradigm, paradigm), stream=stream, scale=replace(TWIN, train_items=64, test_items=8), limit=64
+    )
+
+
+if __name__ == "__main__":
+    out, world = Path(sys.argv[1]), sys.argv[2]
+    if world == "fake":
+        syllabus.typed = find  # type: ignore[assignment]
+        record.environment = lambda: {"here": "the fake world"}
+        run(fake_run(Path(sys.argv[3]), SLOW), out, Speaker(), engine_maker([]))
+    else:
+        run(real_run(world), out, Speaker())
+    print("done", flush=True)

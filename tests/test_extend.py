@@ -1,0 +1,137 @@
+"""A newcomer's task and paradigm, outside the package: found by --plugin, clashes refused, run end to end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import registry
+from harness.cells import read_cells
+from harness.core import Paradigm, Scale, Stream, Task, UserError
+from harness.styles import STYLES
+
+ROOT = Path(__file__).resolve().parent.parent
+MY_TASK = ROOT / "examples" / "my_task.py"
+MY_PARADIGM = ROOT / "examples" / "my_paradigm.py"
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    """No plugin is left behind."""
+    monkeypatch.setattr(registry, "_plugins", {})
+    yield
+    for name in [name for name in sys.modules if name.startswith("plugin_")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("path", [MY_TASK, MY_PARADIGM], ids=lambda path: path.name)
+def test_the_examples_are_short(path):
+    assert len(path.read_text().splitlines()) < 40
+
+
+def test_a_task_of_ones_own_obeys_the_laws():
+    registry.load_plugins((MY_TASK,))
+    task = registry.typed(Task, "dots")
+    assert registry.typed(Stream, "dots").tasks[0] == "dots"
+    splits = {split: task.load(split, 50) for split in ("train", "validation", "test", "pretrain")}
+    assert splits["train"] == task.load("train", 50)
+    pictures = {
+        split: {image().tobytes() for example in examples for image in example.images}
+        for split, examples in splits.items()
+    }
+    for one in pictures:
+        for other in set(pictures) - {one}:
+            assert not pictures[one] & pictures[other]
+    for example in splits["test"]:
+        for style in STYLES:
+            assert task.score(style.read(style.write(example.answers[0], "")), example) == 1
+        assert task.score("no such thing", example) == 0
+
+
+def test_a_paradigm_of_ones_own_differs_in_what_it_says():
+    registry.load_plugins((MY_PARADIGM,))
+    rft, mine = registry.typed(Paradigm, "rft"), registry.typed(Paradigm, "rft-anchored")
+    assert (rft.reference, mine.reference) == ("previous", "base")
+    assert (rft.learn, rft.kl, rft.style) == (mine.learn, mine.kl, mine.style)
+
+
+def test_the_environment_lists_plugins_too(monkeypatch):
+    monkeypatch.setenv("CPT_HARNESS_PLUGINS", f"{MY_TASK}:{MY_PARADIGM}")
+    registry.load_plugins()
+    assert "dots" in registry.names("task")
+    assert "sft-short" in registry.names("paradigm")
+    registry.load_plugins((MY_TASK,))
+    assert registry.plugins() == (MY_TASK, MY_PARADIGM)
+
+
+BAD = {
+    "clash": ("from baselines.sft import SFT\nfrom harness.core import replace\nA = replace(SFT, kl=1.0)", "are called sft"),
+    "path in a name": ("from baselines.sft import SFT\nfrom harness.core import replace\nA = replace(SFT, name='../a')", "is no name"),
+    "capital letters": ("from baselines.sft import SFT\nfrom harness.core import replace\nA = replace(SFT, name='Mine')", "is no name"),
+    "syntax": ("A = (", "does not load: SyntaxError"),
+    "missing module": ("import no_such_module_here", "does not load: ModuleNotFoundError"),
+    "its own fault": ("1 / 0", "does not load: ZeroDivisionError"),
+    "nothing in it": ("A = 1", "defines no Task"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_plugin_is_one_line_and_leaves_the_registry_alone(tmp_path, bad):
+    text, words = BAD[bad]
+    before = {kind: registry.names(kind) for kind in registry.KINDS}
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(UserError, match=words) as refused:
+        registry.load_plugin(path)
+    assert "\n" not in str(refused.value)
+    assert {kind: registry.names(kind) for kind in registry.KINDS} == before
+    path.write_text("from baselines.sft import SFT\nfrom harness.core import replace\nA = replace(SFT, name='mine')\n")
+    registry.load_plugin(path)
+    assert registry.typed(Paradigm, "mine").name == "mine"
+
+
+def test_two_plugins_of_one_name_are_refused(tmp_path):
+    (tmp_path / "my_task.py").write_text(MY_TASK.read_text().replace('name="dots"', 'name="spots"'))
+    registry.load_plugin(MY_TASK)
+    with pytest.raises(UserError, match=r"two plugins are called my_task\.py"):
+        registry.load_plugin(tmp_path / "my_task.py")
+
+
+def test_what_a_module_imports_from_another_is_no_clash():
+    assert registry.names("scale") == ["qwen2.5-vl-7b", "twin"]
+    registry.load_plugin(MY_PARADIGM)  # imports RFT and SFT, which baselines have too
+    assert registry.names("paradigm").count("rft") == 1
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_unknown_names_come_with_the_nearest(kind):
+    name = registry.names(kind)[0]
+    with pytest.raises(UserError, match=f"did you mean {name}"):
+        registry.find(kind, name + "x")
+
+
+def test_kinds_are_kept_apart():
+    with pytest.raises(UserError, match="unknown task"):
+        registry.typed(Task, "rft")
+    assert registry.typed(Scale, "twin").name == "twin"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paradigm", ["rft-anchored", "sft-short"])
+def test_a_newcomers_task_and_paradigm_run_end_to_end(tmp_path, paradigm):
+    command = [
+        sys.executable, "-m", "harness.cli", "run", "--paradigm", paradigm, "--seq", "dots", "--limit", "4",
+        "--out", str(tmp_path), "--plugin", str(MY_TASK), "--plugin", str(MY_PARADIGM),
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (found,) = tmp_path.glob("*/cells.csv")
+    cells = read_cells(found)
+    assert {cell.task for cell in cells} == {"dots", "gqa", "pope"}
+    assert len(cells) == 3 * 3 * 2
+    assert all(cell.n == 4 for cell in cells)
+    assert "average_accuracy" in done.stdout
+    assert "backward_transfer" in done.stdout

@@ -1,0 +1,355 @@
+"""The one loop, tried with an engine and learners that take no time, and then for real on the twins."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_world import (
+    FAKE,
+    PREFIX,
+    SLOW,
+    STREAM,
+    TASKS,
+    diverge,
+    engine_maker,
+    every_other,
+    fake_run,
+    find,
+    make_model,
+    nothing,
+)
+
+from harness import syllabus
+from harness.cells import read_cells
+from harness.core import Cell, Progress, Row, Stage, UserError, Verdict, joint, replace, stage_seed
+from harness.evaluate import fingerprint
+from harness.lineage import load_checkpoint, weights_digest
+from harness.runner import run, run_id
+from harness.store import Store
+from harness.tables import from_parquet
+
+
+@pytest.fixture(autouse=True)
+def _fake_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syllabus, "typed", find)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return make_model(tmp_path / "model")
+
+
+@dataclass
+class Hearer:
+    """Keeps all that it hears."""
+
+    heard: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def stage(self, index: int, total: int, name: str) -> None:
+        self.heard.append(("stage", index, total, name))
+
+    def progress(self, progress: Progress) -> None:
+        self.heard.append(("progress", progress.step, progress.steps))
+
+    def cell(self, cell: Cell, done: int, total: int) -> None:
+        self.heard.append(("cell", cell.task, cell.style, done, total))
+
+    def note(self, text: str) -> None:
+        self.heard.append(("note", text))
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "run.json").read_text())
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_every_task_and_suite_is_asked_in_both_styles_after_every_stage_and_before_the_first(
+    tmp_path: Path, model: Path
+) -> None:
+    journal: list[str] = []
+    done = run(fake_run(model), tmp_path / "runs", engine=engine_maker(journal))
+    expected = [
+        (stage, name, task, style)
+        for stage, name in enumerate(("base", "coins", "dice", "cards"))
+        for task in ("coins", "dice", "cards", "watched")
+        for style in ("direct", "cot")
+    ]
+    assert [(cell.stage, cell.stage_name, cell.task, cell.style) for cell in done.cells] == expected
+    assert read_cells(done.folder / "cells.csv") == list(done.cells)
+    assert {cell.n for cell in done.cells} == {10}
+    assert journal.count("load") == 4, "a model is loaded once per stage"
+    assert journal.count("generate") == 32 * 3, "ten items in batches of four"
+    for cell in done.cells:
+        rows = from_parquet(Row, done.folder / "rows" / f"{cell.stage}-{cell.task}-{cell.style}.parquet")
+        assert [row.example for row in rows] == [f"{cell.task}/test/{n}" for n in range(10)]
+        assert cell.score == sum(row.score for row in rows) / 10
+        assert cell.malformed == sum(row.malformed for row in rows) / 10
+        assert all(row.malformed == (row.read is None) and (row.read or row.score == 0) for row in rows)
+    assert len({cell.score for cell in done.cells}) > 3, "the fake world would hide a mistake if all scores were equal"
+
+
+def test_each_stage_starts_from_the_one_before_and_says_so(tmp_path: Path, model: Path) -> None:
+    done = run(fake_run(model, seed=3), tmp_path / "runs", engine=engine_maker([]))
+    record, store = record_of(done.folder), Store(tmp_path / "runs")
+    assert record["finished"] is True
+    assert record["base_digest"] == weights_digest(model)
+    parent = record["base_digest"]
+    for index, stage in enumerate(record["stages"], start=1):
+        assert stage["parent"] == parent
+        assert stage["seed"] == stage_seed(3, parent, stage["name"])
+        assert stage["reference"] is None
+        assert load_checkpoint(store.checkpoints / stage["key"], stage["key"], parent).weights == stage["weights"]
+        assert {cell.weights for cell in done.cells if cell.stage == index} == {stage["weights"]}
+        parent = stage["weights"]
+    assert len({stage["weights"] for stage in record["stages"]}) == 3
+    assert not list(store.checkpoints.glob("*.partial"))
+    assert not list(store.checkpoints.rglob("optimizer.bin")), "only the model's files are kept"
+
+
+@pytest.mark.parametrize(("reference", "expected"), [("previous", "parent"), ("base", "base")])
+def test_the_kl_reference_is_the_declared_one_and_is_recorded(
+    tmp_path: Path, model: Path, reference: str, expected: str
+) -> None:
+    seen = []
+
+    def watch(lesson: Any) -> Any:
+        seen.append((lesson.model, lesson.reference))
+        return FAKE.learn(lesson)
+
+    anchored = replace(FAKE, name="anchored", learn=watch, kl=0.1, reference=reference)
+    record = record_of(run(fake_run(model, anchored), tmp_path / "runs", engine=engine_maker([])).folder)
+    for stage in record["stages"]:
+        assert stage["reference"] == (stage["parent"] if expected == "parent" else record["base_digest"])
+    assert [anchor for _, anchor in seen] == ([start for start, _ in seen] if expected == "parent" else [model] * 3)
+
+
+def test_a_second_run_is_served_from_the_store_and_changes_no_file(tmp_path: Path, model: Path) -> None:
+    asked, out, journal = fake_run(model, SLOW, PREFIX), tmp_path / "runs", []
+    first = run(asked, out, engine=engine_maker(journal))
+    before, worked = files(out), len(journal)
+    heard = Hearer()
+    second = run(asked, out, heard, engine=engine_maker(journal))
+    assert second.cells == first.cells
+    assert len(journal) == worked, "nothing was generated again"
+    assert not [item for item in heard.heard if item[0] == "progress"], "nothing was trained again"
+    assert files(out) == before
+
+
+def test_runs_that_share_first_stages_train_and_evaluate_them_once(tmp_path: Path, model: Path) -> None:
+    journal: list[str] = []
+    short = run(fake_run(model, stream=PREFIX), tmp_path / "runs", engine=engine_maker(journal))
+    heard, loads = Hearer(), journal.count("load")
+    long = run(fake_run(model), tmp_path / "runs", heard, engine=engine_maker(journal))
+    assert short.id != long.id
+    assert record_of(long.folder)["stages"][1]["key"] == record_of(short.folder)["stages"][1]["key"]
+    trained = [item for item in heard.heard if item[0] == "progress"]
+    assert len(trained) == 12, "only the third stage is new"
+    assert journal.count("load") - loads == 4, "the new task is asked of every shared checkpoint"
+    costs = json.loads((long.folder / "costs.json").read_text())["stages"]
+    assert [costs[n]["shared"] for n in ("1", "2", "3")] == [True, True, False]
+    alone = run(fake_run(model), tmp_path / "alone", engine=engine_maker([]))
+    assert (alone.folder / "cells.csv").read_bytes() == (long.folder / "cells.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"paradigm": replace(FAKE, name="other", kl=0.1)},
+        {"paradigm": replace(FAKE, name="other", rate=2.0)},
+        {"paradigm": replace(FAKE, name="other", version=2)},
+        {"seed": 1},
+        {"limit": 5},
+    ],
+)
+def test_what_reaches_the_training_changes_the_checkpoint(tmp_path: Path, model: Path, change: dict[str, Any]) -> None:
+    first = run(fake_run(model, stream=PREFIX), tmp_path / "runs", engine=engine_maker([]))
+    other = run(replace(fake_run(model, stream=PREFIX), **change), tmp_path / "runs", engine=engine_maker([]))
+    assert record_of(first.folder)["stages"][0]["key"] != record_of(other.folder)["stages"][0]["key"]
+
+
+def test_a_new_version_of_a_task_is_a_new_run_new_rows_and_a_new_checkpoint(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(fake_run(model, stream=PREFIX), tmp_path / "runs", engine=engine_maker([]))
+    raised = {**TASKS, "coins": replace(TASKS["coins"], version=2)}
+    monkeypatch.setattr(syllabus, "typed", lambda noun, name: raised[name])
+    journal: list[str] = []
+    second = run(fake_run(model, stream=PREFIX), tmp_path / "runs", engine=engine_maker(journal))
+    assert first.id != second.id
+    assert record_of(first.folder)["stages"][0]["key"] != record_of(second.folder)["stages"][0]["key"]
+    assert second.cells[0].scorer == "same-v2"
+    assert journal.count("generate") == 3 * 2 * 3, (
+        "three stages, two styles, three batches: the other cells are as before"
+    )
+
+
+def test_the_filter_decides_what_is_learned_and_its_verdicts_are_kept(tmp_path: Path, model: Path) -> None:
+    picky = replace(FAKE, name="picky", select=every_other)
+    done = run(fake_run(model, picky), tmp_path / "runs", engine=engine_maker([]))
+    costs = json.loads((done.folder / "costs.json").read_text())["stages"]
+    assert [costs[n]["items"] for n in ("1", "2", "3")] == [12, 6, 12]
+    assert [costs[n]["kept"] for n in ("1", "2", "3")] == [6, 3, 6]
+    assert [costs[n]["optimiser_steps"] for n in ("1", "2", "3")] == [6, 6, 6]
+    assert costs["1"]["filter_rollouts"] == 12 * 8
+    assert costs["1"]["filter_sampled_tokens"] == 12 * 16
+    verdicts = from_parquet(Verdict, done.folder / "verdicts-2.parquet")
+    assert [verdict.id for verdict in verdicts] == [f"dice/train/{n}" for n in range(6)]
+    assert [verdict.kept for verdict in verdicts] == [True, False] * 3
+
+
+def test_a_filter_that_keeps_nothing_leaves_the_weights_alone(tmp_path: Path, model: Path) -> None:
+    strict = replace(FAKE, name="strict", select=nothing)
+    record = record_of(run(fake_run(model, strict), tmp_path / "runs", engine=engine_maker([])).folder)
+    assert {stage["weights"] for stage in record["stages"]} == {record["base_digest"]}
+
+
+def test_joint_training_is_one_stage_on_the_union(tmp_path: Path, model: Path) -> None:
+    lessons = []
+
+    def watch(lesson: Any) -> Any:
+        lessons.append(lesson)
+        return FAKE.learn(lesson)
+
+    together = replace(FAKE, name="together", learn=watch, stages=joint)
+    done = run(fake_run(model, together), tmp_path / "runs", engine=engine_maker([]))
+    assert sorted({(cell.stage, cell.stage_name) for cell in done.cells}) == [(0, "base"), (1, "joint")]
+    (lesson,) = lessons
+    counts = {name: sum(task.name == name for task, _ in lesson.examples) for name in STREAM.tasks}
+    assert counts == {"coins": 12, "dice": 6, "cards": 12}, "each task as often as in a stage of its own"
+    assert dict(lesson.epochs) == {"coins": 1, "dice": 2, "cards": 1}
+
+
+def test_presentations_are_items_times_epochs_and_limit_bounds_items(model: Path) -> None:
+    asked = fake_run(model)
+    two, three = Stage(name="dice", tasks=("dice",)), Stage(name="joint", tasks=("coins", "dice", "cards"))
+    assert syllabus.training_items(asked, two) == {"dice": 6}
+    assert syllabus.training_items(replace(asked, limit=4), two) == {"dice": 4}
+    assert syllabus.training_items(replace(asked, limit=8), three) == {"coins": 2, "dice": 2, "cards": 2}
+    assert syllabus.training_items(replace(asked, limit=1), three) == {"coins": 1, "dice": 1, "cards": 1}
+    assert len(syllabus.asked_examples(replace(asked, limit=3), TASKS["coins"])) == 3
+    assert len(syllabus.asked_examples(asked, TASKS["coins"])) == 10
+
+
+def test_the_validation_split_is_asked_for_choosing(tmp_path: Path, model: Path) -> None:
+    done = run(fake_run(model, stream=PREFIX, split="validation"), tmp_path / "runs", engine=engine_maker([]))
+    rows = from_parquet(Row, done.folder / "rows" / "0-coins-direct.parquet")
+    assert rows[0].example == "coins/validation/0"
+    assert "validation" in done.id
+
+
+def test_the_id_covers_the_declared_inputs(model: Path) -> None:
+    asked = fake_run(model)
+    others = [
+        replace(asked, seed=1),
+        replace(asked, limit=4),
+        replace(asked, split="validation"),
+        replace(asked, data="/somewhere"),
+        replace(asked, scale=replace(asked.scale, test_items=11)),
+        replace(asked, paradigm=replace(FAKE, version=2)),
+    ]
+    ids = [run_id(item) for item in [asked, *others]]
+    assert len(set(ids)) == len(ids)
+    assert ids[0].startswith("fake-games-fake-s0-")
+    assert "limit4" in ids[2]
+    assert run_id(replace(asked, data="/elsewhere")) == run_id(others[3]), "where the data lies is not what it is"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**31}, "seed"),
+        ({"limit": 0}, "limit"),
+        ({"split": "train"}, "split"),
+        ({"data": "/no/such/folder"}, "does not exist"),
+        ({"paradigm": replace(FAKE, name="../up")}, "name"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_and_leaves_nothing(
+    tmp_path: Path, model: Path, change: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words) as refusal:
+        run(replace(fake_run(model), **change), tmp_path / "runs", engine=engine_maker([]))
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_scale_without_bounds_wants_official_data(tmp_path: Path, model: Path) -> None:
+    asked = fake_run(model)
+    with pytest.raises(UserError, match="--data"):
+        run(replace(asked, scale=replace(asked.scale, train_items=None)), tmp_path / "runs")
+
+
+def test_a_learner_that_fails_leaves_what_was_done(tmp_path: Path, model: Path) -> None:
+    def fail_late(lesson: Any) -> Any:
+        return diverge(lesson) if lesson.stage.name == "dice" else FAKE.learn(lesson)
+
+    out = tmp_path / "runs"
+    with pytest.raises(UserError, match="diverged"):
+        run(fake_run(model, replace(FAKE, name="late", learn=fail_late)), out, engine=engine_maker([]))
+    (info,) = Store(out).list_runs()
+    assert not info.finished
+    assert not info.working
+    assert {cell.stage for cell in read_cells(info.folder / "cells.csv")} == {0, 1}
+
+
+def test_a_picture_that_does_not_open_is_refused(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+
+    def twin(split: str, index: int) -> Any:
+        return replace(TASKS["coins"].twin(split, index), images=(lambda: Image.open(broken),))
+
+    tasks = {**TASKS, "coins": replace(TASKS["coins"], twin=twin)}
+    monkeypatch.setattr(syllabus, "typed", lambda noun, name: tasks[name])
+    with pytest.raises(UserError, match=r"coins/test/0 cannot be read"):
+        run(fake_run(model), tmp_path / "runs", engine=engine_maker([]))
+
+
+def test_the_listener_hears_stages_steps_and_cells(tmp_path: Path, model: Path) -> None:
+    heard = Hearer()
+    run(fake_run(model, stream=PREFIX), tmp_path / "runs", heard, engine=engine_maker([]))
+    assert [item for item in heard.heard if item[0] == "stage"] == [
+        ("stage", 0, 2, "base"),
+        ("stage", 1, 2, "coins"),
+        ("stage", 2, 2, "dice"),
+    ]
+    assert ("progress", 12, 12) in heard.heard
+    assert heard.heard[-1] == ("cell", "watched", "cot", 18, 18)
+
+
+def test_the_record_says_what_numbers_depend_on_and_holds_no_times(tmp_path: Path, model: Path) -> None:
+    done = run(fake_run(model, stream=PREFIX), tmp_path / "runs", engine=engine_maker([]))
+    record = record_of(done.folder)
+    assert record["run"]["paradigm"]["learn"] == "fake_world.learn"
+    assert record["run"]["scale"]["train_items"] == 12
+    assert record["task_versions"] == {"coins": 1, "dice": 1, "watched": 1}
+    assert set(record["data"]) == {"coins", "dice", "watched"}
+    (here,) = record["environments"]
+    assert {"commit", "python", "packages", "cpu", "cores", "gpus", "threads", "omp_num_threads"} <= set(here)
+    assert here["packages"]["torch"]
+    assert "seconds" not in (done.folder / "run.json").read_text()
+    costs = json.loads((done.folder / "costs.json").read_text())["stages"]
+    assert costs["1"]["seconds"] >= 0
+    assert costs["1"]["trained_tokens"] == 84
+    assert costs["0"]["evaluation_seconds"] >= 0
+
+
+def test_the_fingerprint_sees_every_text_and_every_pixel() -> None:
+    examples = [TASKS["coins"].twin("test", n) for n in range(5)]
+    first = fingerprint(examples)
+    assert fingerprint(list(examples)) == first
+    for name, value in {"question": "?", "answers": ("maybe",), "choices": ("a",), "group": "g", "id": "x"}.items():
+        assert fingerprint([*examples[:4], replace(examples[4], **{name: value})]) != first
+    repainted = [*examples[:4], replace(examples[4], images=TASKS["coins"].twin("test", 200).images)]
+    assert fingerprint(repainted) != first
+    assert fingerprint(repainted, pictures=4) == fingerprint(examples, pictures=4)

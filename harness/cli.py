@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
+    "TQDM_DISABLE": "1",  # the libraries' own bars would cut through ours
     "WANDB_MODE": "disabled",
     "MPLBACKEND": "agg",
 }

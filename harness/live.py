@@ -74,7 +74,7 @@ class Clock:
         worked = self.done - self.skipped
         if worked < 0.01 * self.total or worked <= 0:
             return None
-        return (self.total - self.done) * (time.monotonic() - self.started) / worked
+        return max(self.total - self.done, 0.0) * (time.monotonic() - self.started) / worked
 
 
 class Display:

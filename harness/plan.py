@@ -20,6 +20,8 @@ from harness.styles import STYLES
 from harness.syllabus import asked_examples, run_id, run_tasks, training_examples, training_items
 
 ROWS_BYTES = 40_000  # of one cell's rows at the twin's size, as parquet
+LEAST_STEPS = 16  # shorter stages mostly show what it takes to load a library
+LEAST_EVALUATION = 5.0  # seconds, likewise
 RESUME_COPIES = 4  # weights, two moments of AdamW, and the copy being written: all fp32
 
 
@@ -207,11 +209,11 @@ def _measured(record: dict[str, Any], costs: dict[str, Any], cells: Path) -> Ite
     for cell in read_cells(cells) if cells.is_file() else ():
         usual[str(cell.stage)] = usual.get(str(cell.stage), 0.0) + cell.n * TWIN_UNITS.item.get(cell.style, 0.0)
     for index, stage in costs.get("stages", {}).items():
-        if stage.get("optimiser_steps") and stage.get("seconds"):
+        if stage.get("optimiser_steps", 0) >= LEAST_STEPS and stage.get("seconds"):
             yield kind, stage["seconds"] / stage["optimiser_steps"]
         if stage.get("filter_seconds") and stage.get("items"):
             yield "filter", stage["filter_seconds"] / stage["items"]
-        if stage.get("evaluation_seconds") and usual.get(index):
+        if stage.get("evaluation_seconds") and usual.get(index, 0.0) >= LEAST_EVALUATION:
             yield "evaluation", stage["evaluation_seconds"] / usual[index]
 
 

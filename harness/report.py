@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness import registry
@@ -60,45 +61,51 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def grid(title: str, columns: Sequence[str], left: int = 1) -> Table:
+def grid(columns: Sequence[str], left: int = 1) -> Table:
     """An empty table: the first ``left`` columns are text, the others numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for n, column in enumerate(columns):
         table.add_column(column, justify="left" if n < left else "right", overflow="fold")
     return table
+
+
+def show(screen: Console, title: str, table: Table) -> None:
+    """A table under its title; the title is not folded to the table's width."""
+    screen.print(f"[bold]{escape(title)}[/bold]", soft_wrap=True)
+    screen.print(table)
 
 
 def nouns(screen: Console) -> None:
     """The registered tasks, streams, paradigms and scales."""
     from harness.core import Paradigm, Scale, Stream, Task
 
-    table = grid("Paradigms", ["name", "style", "learner", "KL", "reference", "filter", "source"], 7)
+    table = grid(["name", "style", "learner", "KL", "reference", "filter", "source"], 7)
     for name in registry.names("paradigm"):
         p = registry.typed(Paradigm, name)
         chosen = p.select.__name__ if p.select else ABSENT
         table.add_row(name, p.style.name, p.learn.__name__, f"{p.kl:g}", p.reference, chosen, p.cite or ABSENT)
-    screen.print(table)
-    table = grid("Streams (--seq)", ["name", "tasks", "watched suites"], 3)
+    show(screen, "Paradigms", table)
+    table = grid(["name", "tasks", "watched suites"], 3)
     for name in registry.names("stream"):
         s = registry.typed(Stream, name)
         table.add_row(name, " > ".join(s.tasks), ", ".join(s.general))
-    screen.print(table)
-    table = grid("Tasks and suites", ["name", "version", "data", "source"], 4)
+    show(screen, "Streams (--seq)", table)
+    table = grid(["name", "version", "data", "source"], 4)
     for name in registry.names("task"):
         t = registry.typed(Task, name)
         table.add_row(name, str(t.version), "twin, official" if t.official else "twin", t.cite)
-    screen.print(table)
-    table = grid("Scales", ["name", "model", "precision", "training items a stage", "test items a cell"], 5)
+    show(screen, "Tasks and suites", table)
+    table = grid(["name", "model", "precision", "training items a stage", "test items a cell"], 5)
     for name in registry.names("scale"):
         size = registry.typed(Scale, name)
         table.add_row(name, size.model, size.precision, str(size.train_items or "all"), str(size.test_items or "all"))
-    screen.print(table)
+    show(screen, "Scales", table)
 
 
 def findings(screen: Console, good: Sequence[Finding]) -> None:
     """What `harness check` found to be well."""
     for finding in good:
-        screen.print(f"[green]ok[/green]  {finding.what:9} {finding.line}", soft_wrap=True)
+        screen.print(f"[green]ok[/green]  {finding.what:9} {escape(finding.line)}", soft_wrap=True)
 
 
 def plan_line(planned: Plan) -> str:
@@ -113,7 +120,6 @@ def plan_line(planned: Plan) -> str:
 def plan(screen: Console, planned: Plan) -> None:
     """A plan in full: what each stage does, then the totals."""
     table = grid(
-        planned.title,
         ["stage", "tasks", "items", "optimiser steps", "rollouts", "sampled tokens", "about", "in the store"],
         2,
     )
@@ -122,24 +128,24 @@ def plan(screen: Console, planned: Plan) -> None:
             stage.name, ", ".join(stage.tasks), f"{stage.items:,}", f"{stage.optimiser_steps:,}", f"{stage.rollouts:,}",
             f"<= {stage.sampled_tokens:,}", duration(stage.seconds), "yes" if stage.stored else "no",
         )  # fmt: skip
-    screen.print(table)
+    show(screen, planned.title, table)
     screen.print(plan_line(planned))
     screen.print(
         f"evaluation: about {duration(planned.evaluation_seconds)} for {planned.cells:,} cells", soft_wrap=True
     )
     for note in planned.notes:
-        screen.print(note, soft_wrap=True)
+        screen.print(escape(note), soft_wrap=True)
 
 
 def matrix(screen: Console, a: AccuracyMatrix, title: str) -> None:
     """Accuracy after every stage, in percent: rows are stages from the base on, columns tasks and then suites."""
-    table = grid(title, ["after stage", *a.tasks, *a.suites])
+    table = grid(["after stage", *a.tasks, *a.suites])
     for n, stage in enumerate(a.stages):
         cells = [percent(value) for value in (*a.scores[n], *a.general[n])]
         if a.ordered and n:
             cells[n - 1] = f"[bold]{cells[n - 1]}[/bold]"
         table.add_row(stage, *cells)
-    screen.print(table)
+    show(screen, title, table)
 
 
 def metrics(screen: Console, own: AccuracyMatrix, others: Sequence[AccuracyMatrix]) -> None:
@@ -147,13 +153,11 @@ def metrics(screen: Console, own: AccuracyMatrix, others: Sequence[AccuracyMatri
     from harness.metrics import ALL, compute_all
 
     columns = [compute_all(a) for a in (own, *others)]
-    table = grid(
-        "Metrics", ["metric", "formula", f"{own.style} (own style)", *(f"{a.style} style" for a in others), "reads"], 2
-    )
+    table = grid(["metric", "formula", f"{own.style} (own style)", *(f"{a.style} style" for a in others), "reads"], 2)
     for name, metric in ALL.items():
         show = points if name in DIFFERENCES else percent
-        table.add_row(name, metric.equation, *(show(column[name]) for column in columns), metric.sign)
-    screen.print(table)
+        table.add_row(name, escape(metric.equation), *(show(column[name]) for column in columns), metric.sign)
+    show(screen, "Metrics", table)
 
 
 DIFFERENCES = ("gain", "backward_transfer", "fm_lai_T", "fm_lai_T1", "forward_transfer", "general_delta")
@@ -169,7 +173,7 @@ def result(screen: Console, run: PublishedRun) -> None:
 def finished(screen: Console, run: PublishedRun, folder: Path, publishable: bool) -> None:
     """The end of a run: its numbers, where its files are, and what to type next."""
     result(screen, run)
-    screen.print(f"files: {folder} (cells.csv, rows/, run.json, costs.json)", soft_wrap=True)
+    screen.print(f"files: {escape(str(folder))} (cells.csv, rows/, run.json, costs.json)", soft_wrap=True)
     if publishable:
         screen.print(f"next: harness publish {run.id}; harness leaderboard; harness figures", soft_wrap=True)
     else:
@@ -183,11 +187,11 @@ def runs(screen: Console, stored: Sequence[RunInfo]) -> None:
     if not stored:
         screen.print("no runs here: start one with `harness run --paradigm rft --seq default`")
         return
-    table = grid("Runs", ["id", "state", "checkpoints", "disk without checkpoints"], 2)
+    table = grid(["id", "state", "checkpoints", "disk without checkpoints"], 2)
     for info in stored:
         state = "running" if info.working else "finished" if info.finished else "interrupted"
         table.add_row(info.id, state, str(len(info.keys)), in_words(info.bytes))
-    screen.print(table)
+    show(screen, "Runs", table)
 
 
 def leaderboard(screen: Console, entries: Sequence[Entry]) -> None:
@@ -198,13 +202,13 @@ def leaderboard(screen: Console, entries: Sequence[Entry]) -> None:
     for group in dict.fromkeys(str(entry["group"]) for entry in entries):
         mine = [entry for entry in entries if entry["group"] == group]
         title = f"stream {mine[0]['stream']}, scale {mine[0]['scale']} (group {group}; percent and points)"
-        table = grid(title, ["rank", "paradigm", "seed", "style", "run", *keys, "other style's average"], 5)
+        table = grid(["rank", "paradigm", "seed", "style", "run", *keys, "other style's average"], 5)
         for entry in mine:
             table.add_row(
                 str(entry["rank"] or ABSENT), str(entry["paradigm"]), str(entry["seed"]), str(entry["style"]),
                 str(entry["id"]), *(shown(entry, key) for key in keys), shown(entry, "other_average_accuracy"),
             )  # fmt: skip
-        screen.print(table)
+        show(screen, title, table)
 
 
 def shown(entry: Mapping[str, Any], key: str) -> str:

@@ -72,7 +72,7 @@ def save(figure: Any, out: Path, name: str) -> list[Path]:
     """Write ``name``.pdf and ``name``.png (300 dots per inch); equal figures give equal bytes."""
     paths = []
     with disk.refusing_disk_faults(out):
-        for kind, metadata in (("pdf", {"Author": "x", "Producer": None}), ("png", {"Software": None})):
+        for kind, metadata in (("pdf", {"CreationDate": None, "Producer": None}), ("png", {"Software": None})):
             target = io.BytesIO()
             figure.savefig(target, format=kind, dpi=300, metadata=metadata)
             paths.append(out / f"{name}.{kind}")

@@ -217,7 +217,9 @@ def test_a_plan_prices_by_earlier_runs(tmp_path):
     (folder / "run.json").write_text(
         '{"run": {"scale": {"name": "twin"}, "paradigm": {"learn": "baselines.sft.learn_sft"}}}'
     )
-    (folder / "costs.json").write_text('{"stages": {"1": {"optimiser_steps": 10, "seconds": 20.0}}}')
+    (folder / "costs.json").write_text(
+        '{"stages": {"1": {"optimiser_steps": 20, "seconds": 40.0}, "2": {"optimiser_steps": 1, "seconds": 9.0}}}'
+    )
     units = plan.units_of(asked("sft"), tmp_path)
     assert units.step["sft"] == 2.0
     assert units.step["grpo"] == plan.TWIN_UNITS.step["grpo"]
@@ -282,6 +284,7 @@ def test_numbers_are_printed_in_percent(capsys):
     assert row.count("75.0") == 2
     assert "-25.0" in next(line for line in out.splitlines() if "backward_transfer" in line)
     assert "direct style" in out
+    assert "mean_{j=1..T} A[j,j]" in out
 
 
 def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(tmp_path):

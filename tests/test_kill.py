@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of a run, the same command again: the cells end byte for byte as if nothing had happened."""
+"""SIGKILL at random moments of a run, the same command again: the cells end byte for byte as if untouched."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ SCRIPT = Path(__file__).with_name("killed_run.py")
 
 def start(out: Path, *words: str) -> subprocess.Popen[str]:
     """The run in a process of its own, its faults in a file."""
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(out), *words],
-        stdout=subprocess.PIPE,
-        stderr=(out.parent / "faults").open("w"),
-        text=True,
-        cwd=SCRIPT.parents[1],
-        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), "OMP_NUM_THREADS": "1"},
-    )
+    with (out.parent / "faults").open("w") as faults:
+        return subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(out), *words],
+            stdout=subprocess.PIPE,
+            stderr=faults,
+            text=True,
+            cwd=SCRIPT.parents[1],
+            env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), "OMP_NUM_THREADS": "1"},
+        )
 
 
 def finish(out: Path, *words: str) -> list[str]:

@@ -50,15 +50,19 @@ class Hearer:
     heard: list[tuple[Any, ...]] = field(default_factory=list)
 
     def stage(self, index: int, total: int, name: str) -> None:
+        """A stage begins."""
         self.heard.append(("stage", index, total, name))
 
     def progress(self, progress: Progress) -> None:
+        """A step is done."""
         self.heard.append(("progress", progress.step, progress.steps))
 
     def cell(self, cell: Cell, done: int, total: int) -> None:
+        """A cell is done."""
         self.heard.append(("cell", cell.task, cell.style, done, total))
 
     def note(self, text: str) -> None:
+        """Something was said."""
         self.heard.append(("note", text))
 
 
@@ -185,9 +189,7 @@ def test_a_new_version_of_a_task_is_a_new_run_new_rows_and_a_new_checkpoint(
     assert first.id != second.id
     assert record_of(first.folder)["stages"][0]["key"] != record_of(second.folder)["stages"][0]["key"]
     assert second.cells[0].scorer == "same-v2"
-    assert journal.count("generate") == 3 * 2 * 3, (
-        "three stages, two styles, three batches: the other cells are as before"
-    )
+    assert journal.count("generate") == 3 * 2 * 3, "3 stages, 2 styles, 3 batches: other cells stay"
 
 
 def test_the_filter_decides_what_is_learned_and_its_verdicts_are_kept(tmp_path: Path, model: Path) -> None:

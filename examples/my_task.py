@@ -2,7 +2,7 @@
 
 from random import Random
 
-from harness.core import Example, Stream, Task
+from harness.core import Stream, Task
 from tasks.drawing import COLOURS, canvas, shape
 from tasks.scoring import exact_match
 from tasks.twins import Draft, generate

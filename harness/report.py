@@ -155,8 +155,8 @@ def metrics(screen: Console, own: AccuracyMatrix, others: Sequence[AccuracyMatri
     columns = [compute_all(a) for a in (own, *others)]
     table = grid(["metric", "formula", f"{own.style} (own style)", *(f"{a.style} style" for a in others), "reads"], 2)
     for name, metric in ALL.items():
-        show = points if name in DIFFERENCES else percent
-        table.add_row(name, escape(metric.equation), *(show(column[name]) for column in columns), metric.sign)
+        written = points if name in DIFFERENCES else percent
+        table.add_row(name, escape(metric.equation), *(written(column[name]) for column in columns), metric.sign)
     show(screen, "Metrics", table)
 
 

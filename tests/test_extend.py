@@ -67,15 +67,16 @@ def test_the_environment_lists_plugins_too(monkeypatch):
     assert registry.plugins() == (MY_TASK, MY_PARADIGM)
 
 
+FROM_SFT = "from baselines.sft import SFT\nfrom harness.core import replace\nA = replace(SFT, "
 BAD = {
-    "clash": ("from baselines.sft import SFT\nfrom harness.core import replace\nA = replace(SFT, kl=1.0)", "are called sft"),
-    "path in a name": ("from baselines.sft import SFT\nfrom harness.core import replace\nA = replace(SFT, name='../a')", "is no name"),
-    "capital letters": ("from baselines.sft import SFT\nfrom harness.core import replace\nA = replace(SFT, name='Mine')", "is no name"),
+    "clash": (f"{FROM_SFT}kl=1.0)", "are called sft"),
+    "path in a name": (f"{FROM_SFT}name='../a')", "is no name"),
+    "capital letters": (f"{FROM_SFT}name='Mine')", "is no name"),
     "syntax": ("A = (", "does not load: SyntaxError"),
     "missing module": ("import no_such_module_here", "does not load: ModuleNotFoundError"),
     "its own fault": ("1 / 0", "does not load: ZeroDivisionError"),
     "nothing in it": ("A = 1", "defines no Task"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -88,7 +89,7 @@ def test_a_bad_plugin_is_one_line_and_leaves_the_registry_alone(tmp_path, bad):
         registry.load_plugin(path)
     assert "\n" not in str(refused.value)
     assert {kind: registry.names(kind) for kind in registry.KINDS} == before
-    path.write_text("from baselines.sft import SFT\nfrom harness.core import replace\nA = replace(SFT, name='mine')\n")
+    path.write_text(f"{FROM_SFT}name='mine')\n")
     registry.load_plugin(path)
     assert registry.typed(Paradigm, "mine").name == "mine"
 

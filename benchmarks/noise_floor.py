@@ -1,0 +1,53 @@
+"""The noise floor: what the metrics show when nothing new was learned.
+
+``more-pretraining`` is a paradigm of one stage that goes on with the base's own pre-training, in both styles, for as
+many presentations as a stage of the stream has. What its cells differ by from the base row is no forgetting of a task.
+
+    harness run --plugin benchmarks/noise_floor.py --paradigm more-pretraining --seq default
+"""
+
+from __future__ import annotations
+
+from baselines.sft import SFT
+from harness.core import Learned, Lesson, Stage, Stream, replace
+from harness.engines.transformers import load_model, load_processor
+
+RATE = 1e-4  # where the recipe's schedule ends: a twentieth of its peak
+SKIPPED = 10**7  # items far behind those that the recipe used
+
+
+def one_stage(stream: Stream) -> tuple[Stage, ...]:
+    """A single stage that names the stream's first task, whose training items it does not look at."""
+    return (Stage(name="joint", tasks=stream.tasks[:1]),)
+
+
+def pretrain_on(lesson: Lesson) -> Learned:
+    """As many presentations of the pretrain split as the lesson has, by the recipe's loss, batch and optimiser."""
+    import torch
+
+    from tasks.twin_base.pretrain import Batches, Recipe, worlds
+
+    recipe = Recipe()
+    torch.manual_seed(lesson.seed)
+    processor = load_processor(lesson.model, lesson.scale)
+    model = load_model(lesson.model, lesson.scale.precision).train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
+    batches, size = Batches(processor, worlds()), lesson.scale.sft_batch
+    steps, tokens = len(lesson.examples) // size, 0
+    for step in range(steps):
+        start = SKIPPED * (1 + lesson.seed % 1000) + step * size
+        parts = batches.make(range(start, start + size))
+        targets = sum(int((part["labels"] >= 0).sum()) for part in parts)
+        for part in parts:
+            loss = model(**part).loss * ((part["labels"] >= 0).sum() / targets)
+            loss.backward()
+        tokens += targets
+        optimiser.step()
+        optimiser.zero_grad()
+    weights = lesson.folder / "weights"
+    model.save_pretrained(weights)
+    processor.save_pretrained(weights)
+    return Learned(weights=weights, optimiser_steps=steps, sampled_tokens=0, trained_tokens=tokens)
+
+
+MORE_PRETRAINING = replace(SFT, name="more-pretraining", learn=pretrain_on, stages=one_stage)

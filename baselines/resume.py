@@ -39,9 +39,10 @@ def last_whole(folder: Path, identity: str) -> Path | None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder, its seal first."""
+    """Remove a folder, if there is one, its seal first."""
     _beside(folder).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def _beside(folder: Path) -> Path:

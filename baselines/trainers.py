@@ -42,7 +42,7 @@ def teach(lesson: Lesson, build: Callable[[Lesson], Any]) -> Learned:
         counts = _train(lesson, build, weights, states, identity) if lesson.examples else _copy(lesson, weights)
         resume.seal(weights, identity, counts)
         gc.collect()  # a trainer and its callbacks know each other: only the collector frees the model
-    shutil.rmtree(states, ignore_errors=True)
+    resume.remove(states)
     return Learned(weights=weights, **counts)
 
 

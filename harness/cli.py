@@ -216,7 +216,9 @@ def leaderboard_command(results: ResultsFlag = RESULTS) -> None:
 def figures_command(
     name: Annotated[str | None, typer.Argument(help="One figure's name; all of them without it.")] = None,
     results: ResultsFlag = RESULTS,
-    out: Annotated[Path, typer.Option("--out", help="Where the PDF and PNG files go.")] = Path("figures"),
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where the PDF and PNG files go; results/figures without it.")
+    ] = None,
 ) -> None:
     """Draw the figures from the published results."""
     import importlib
@@ -226,9 +228,10 @@ def figures_command(
     known = importlib.import_module("paper_figures").FIGURES
     if name is not None and name not in known:
         raise UserError(f"unknown figure {name!r}: use one of {', '.join(sorted(known))}")
-    check.writable(out)
+    target = out or results / "figures"
+    check.writable(target)
     for figure in [name] if name else sorted(known):
-        for path in importlib.import_module(known[figure]).draw(results, out):
+        for path in importlib.import_module(known[figure]).draw(results, target):
             print(path)
 
 

@@ -32,8 +32,12 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file aside, flush it and rename it into place; nothing happens where it already holds the content."""
+def write(path: Path, content: bytes, derived: bool = False) -> None:
+    """Write a file aside and rename it into place; nothing happens where it already holds the content.
+
+    The bytes are flushed before the name appears, unless the file is ``derived``: what a resumed run makes again anyway
+    need not outlive a power cut.
+    """
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,12 +45,12 @@ def write(path: Path, content: bytes) -> None:
     try:
         with draft.open("wb") as handle:
             handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
+            if not derived:
+                handle.flush()
+                os.fsync(handle.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    flush(path.parent)
 
 
 def discard(path: Path) -> None:

@@ -57,7 +57,7 @@ class Watch:
         self._path = folder / "seconds.json"
         self.seconds = {"seconds": 0.0, "filter_seconds": 0.0}
         if self._path.is_file():
-            self.seconds.update(json.loads(self._path.read_bytes()))
+            self.seconds.update(json.loads(self._path.read_bytes() or b"{}"))
         self._last = time.monotonic()
 
     def tick(self, kind: str, force: bool = False) -> None:
@@ -66,4 +66,4 @@ class Watch:
         if force or now - self._last >= _EVERY:
             self.seconds[kind] = round(self.seconds[kind] + now - self._last, 3)
             self._last = now
-            disk.write(self._path, json.dumps(self.seconds).encode())
+            disk.write(self._path, json.dumps(self.seconds).encode(), derived=True)

@@ -84,8 +84,11 @@ class PublishedRun:
 
     @property
     def group(self) -> str:
-        """Twelve hex digits over what runs must share to be ranked together: stream, scale, base and tasks."""
-        scale = {name: value for name, value in self.record["run"]["scale"].items() if name != "model"}
+        """Twelve hex digits over what runs must share to be ranked together: stream, scale, base and tasks.
+
+        Where the model lies is not part of it: the digest of the base's weights is.
+        """
+        scale = {name: value for name, value in self.record["run"]["scale"].items() if name not in ("model", "cite")}
         return digest([self.record["run"]["stream"], scale, self.record["base_digest"], self.task_digest])[:12]
 
     @property

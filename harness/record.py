@@ -53,7 +53,7 @@ class Record:
         """Add the seconds that a cell took to its stage."""
         entry = self._cost_of(index, name)
         entry["evaluation_seconds"] = round(entry.get("evaluation_seconds", 0.0) + seconds, 3)
-        disk.write(self.folder / COSTS, dump(self.costs))
+        disk.write(self.folder / COSTS, dump(self.costs), derived=True)
 
     def _cost_of(self, index: int, name: str) -> dict[str, Any]:
         entry: dict[str, Any] = self.costs["stages"].setdefault(str(index), {"name": name})

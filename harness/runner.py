@@ -233,7 +233,9 @@ def evaluate(desk: Desk, index: int, checkpoint: Checkpoint) -> None:
                 rows = evaluate_cell(engine, task, examples, style, decoding, scale.eval_batch)
                 desk.store.save_rows(key, rows)
                 desk.record.evaluated(index, checkpoint.stage, time.monotonic() - begun)
-            disk.write(desk.folder / "rows" / f"{index}-{name}-{style.name}.parquet", desk.store.rows_bytes(key))
+            disk.write(
+                desk.folder / "rows" / f"{index}-{name}-{style.name}.parquet", desk.store.rows_bytes(key), derived=True
+            )
             cell = summarise(
                 rows,
                 run=desk.id,
@@ -253,7 +255,7 @@ def evaluate(desk: Desk, index: int, checkpoint: Checkpoint) -> None:
 
 def save_cells(desk: Desk) -> None:
     """Write cells.csv as far as the run is."""
-    disk.write(desk.folder / CELLS, write_cells(desk.cells).encode())
+    disk.write(desk.folder / CELLS, write_cells(desk.cells).encode(), derived=len(desk.cells) < desk.total)
 
 
 def transformers_engine(folder: Path, scale: Scale) -> Engine:

@@ -27,7 +27,7 @@ TWIN = Scale(
     eval_batch=128,
     min_pixels=48 * 48,
     max_pixels=48 * 48,
-    max_prompt_tokens=256,
+    max_prompt_tokens=1536,
 )
 
 # Settings of the released scripts (github.com/laisong-22004009/RFTvsSFT @7d4f50e). Precision is that of the forward

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from decimal import Decimal
 from functools import lru_cache
 
 from harness.core import Example
@@ -183,6 +184,7 @@ _ASSIGNED = re.compile(r"[A-Za-z]\s*=\s*")
 _UNIT = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree|°|\\?%|degrees?|(?:square )?units?|cm|mm|km|m|ft|in)$")
 _TWO_NUMBERS = re.compile(r"[\d.]\s+[\d.]")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_DECIMAL = re.compile(r"-?(?:\d+\.?\d*|\.\d+)", re.ASCII)
 _RULES = tuple(
     (re.compile(pattern, re.ASCII), made)
     for pattern, made in (
@@ -217,6 +219,8 @@ def _math_equal(answer: str, gold: str) -> float:
         return float(bool(answer.strip()) and answer.strip() == gold.strip())
     if given.replace(" ", "") == wanted.replace(" ", ""):
         return 1.0
+    if _DECIMAL.fullmatch(given) and _DECIMAL.fullmatch(wanted):
+        return float(Decimal(given) == Decimal(wanted))
     from math_verify import parse, verify
 
     # Timeouts use signals, which exist in the main thread only; without them math-verify logs a line per process.
@@ -234,7 +238,7 @@ def _formula(answer: str) -> str:
     text = text.replace("π", r"\pi ").replace("√", r"\sqrt")
     text = re.sub(r"\\sqrt\s*(\d+|\([^()]*\))", lambda root: f"\\sqrt{{{root[1].strip('()')}}}", text)
     text = re.sub(r"(?<!\\)(?:sqrt\s*\(([^()]*)\)|\bpi\b)", lambda m: f"\\sqrt{{{m[1]}}}" if m[1] else r"\pi ", text)
-    if len(text) > 80 or text.count("^") > 2 or _TWO_NUMBERS.search(text):
+    if len(text) > 80 or text.count("^") > 1 or _TWO_NUMBERS.search(text):
         return ""
     rest, before = text, ""
     while rest != before:

@@ -1,7 +1,6 @@
 """A run in a process of its own, to be killed: prints a line for whatever it does. Arguments: out, world, model.
 
-The world "fake" takes a second and wants a model's folder; any other word is a paradigm's name, run for real on a short
-stream of the twins.
+The world "fake" takes a second; any other word is a paradigm's name, run for real on a short stream of the twins.
 """
 
 from __future__ import annotations
@@ -38,20 +37,19 @@ class Speaker:
         print(f"note {text}", flush=True)
 
 
-def real_run(paradigm: str) -> Run:
-    """Two tasks and one suite of the twins, small."""
+def real_run(paradigm: str, model: str) -> Run:
+    """Two tasks and one suite of the twins, small, with several optimiser steps a stage."""
     stream = Stream(name="two", tasks=("gqa", "scienceqa"), epochs={"gqa": 1, "scienceqa": 1}, general=("pope",))
-    return Run(
-        paradigm=typed(Paradigm, paradigm), stream=stream, scale=replace(TWIN, train_items=64, test_items=8), limit=64
-    )
+    scale = replace(TWIN, model=model, train_items=64, test_items=8)
+    return Run(paradigm=typed(Paradigm, paradigm), stream=stream, scale=scale, limit=64)
 
 
 if __name__ == "__main__":
-    out, world = Path(sys.argv[1]), sys.argv[2]
+    out, world, model = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     if world == "fake":
         syllabus.typed = find  # type: ignore[assignment]
         record.environment = lambda: {"here": "the fake world"}
-        run(fake_run(Path(sys.argv[3]), SLOW), out, Speaker(), engine_maker([]))
+        run(fake_run(Path(model), SLOW), out, Speaker(), engine_maker([]))
     else:
-        run(real_run(world), out, Speaker())
+        run(real_run(world, model), out, Speaker())
     print("done", flush=True)

@@ -1,88 +1,22 @@
-"""The six paradigms: what they show, what they teach, what they resume from and what they count."""
+"""The six paradigms: what they show, what they teach and what they count."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from noise_lessons import NOISE, SMALL, build_bases, item, lesson, picture, same, task, tensors
 
-from baselines import resume, trainers
-from baselines.filtering import solvable
+from baselines import trainers
 from baselines.presentations import presentations, rounded
 from baselines.rft import RFT, RFT_NOCOT, RFT_NOKL, RIF_RFT, grpo_trainer, updates_per_rollout_batch
 from baselines.sft import MTL, SFT, sft_trainer
-from harness.core import (
-    Decoding,
-    Example,
-    Lesson,
-    Paradigm,
-    Progress,
-    Stage,
-    Stream,
-    Task,
-    UserError,
-    messages,
-    one_by_one,
-    replace,
-)
+from harness.core import Lesson, Paradigm, Progress, Stream, UserError, messages, one_by_one, replace
 from harness.engines.transformers import load_processor
 from harness.scales import TWIN
 from harness.styles import COT, DIRECT
 
-WORDS = ("red", "green", "blue", "dog", "cat", "seven")
-SMALL = replace(
-    TWIN,
-    name="small",
-    sft_batch=4,
-    rollouts=4,
-    prompts_per_update=2,
-    updates_per_rollout_batch=2,
-    decodings={
-        "direct": Decoding(name="greedy-5", max_new_tokens=5),
-        "cot": Decoding(name="greedy-6", max_new_tokens=6),
-    },
-    rates={"sft": 3e-3, "grpo": 3e-3},
-)
-
-
-@cache
-def picture(seed: int, size: tuple[int, int] = (48, 48)) -> Any:
-    """A picture of noise."""
-    from PIL import Image
-
-    noise = b"".join(
-        hashlib.sha256(bytes([seed % 256, n % 256, n // 256])).digest() for n in range(size[0] * size[1] // 8)
-    )
-    return Image.frombytes("RGB", size, noise[: 3 * size[0] * size[1]])
-
-
-def item(split: str, index: int, pictures: int = 1) -> Example:
-    """A question about noise."""
-    marks = " ".join(f"<image {n + 1}>" for n in range(pictures)) if pictures > 1 else ""
-    return Example(
-        id=f"noise/{split}/{index}",
-        question=f"{marks} What is number {index}?",
-        answers=(WORDS[index % len(WORDS)],),
-        images=tuple(partial(picture, 7 * index + n) for n in range(pictures)),
-        rationale="it is so",
-    )
-
-
-def score_by_hash(answer: str, example: Example) -> float:
-    """An arbitrary mark in thirds, so that the groups of an untrained policy differ."""
-    return hashlib.sha256(answer.encode()).digest()[0] % 4 / 3
-
-
-def task(name: str = "noise", score: Callable[[str, Example], float] = score_by_hash) -> Task:
-    """A task of noise."""
-    return Task(name=name, version=1, cite="", licence="", suffix="Answer briefly.", score=score, twin=item)
-
-
-NOISE = task()
 # TRL 1.16 asks for an attribute that transformers 5.23 renamed; teach() silences it, a bare trainer does not.
 renamed = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
@@ -90,62 +24,7 @@ renamed = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is depr
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two untrained twin bases that differ in their seed."""
-    from tasks.twin_base.model import build
-
-    texts = [style.ask(NOISE, item("train", n)) for n in range(30) for style in (DIRECT, COT)]
-    folders = (tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two"))
-    for seed, folder in enumerate(folders):
-        build(folder, seed, [*texts, *WORDS, "system user assistant You are a helpful assistant."])
-    return folders
-
-
-def lesson(base: Path, folder: Path, paradigm: Paradigm, count: int = 8, **changes: Any) -> Lesson:
-    """A lesson on the first ``count`` items."""
-    made = Lesson(
-        paradigm=paradigm,
-        scale=SMALL,
-        stage=Stage(name="noise", tasks=("noise",)),
-        examples=tuple((NOISE, item("train", n)) for n in range(count)),
-        epochs={"noise": 1},
-        model=base,
-        reference=base if paradigm.kl else None,
-        seed=5,
-        folder=folder,
-    )
-    return replace(made, **changes)
-
-
-def tensors(folder: Path) -> dict[str, Any]:
-    """The weights of a folder."""
-    from safetensors.torch import load_file
-
-    return dict(load_file(folder / "model.safetensors"))
-
-
-def same(one: Path, other: Path) -> bool:
-    """Whether two folders hold bit-identical weights."""
-    return (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
-
-
-class Killed(Exception):
-    """Stands in for SIGKILL."""
-
-
-def killed_at(step: int) -> Callable[[Progress], None]:
-    """A report that dies when a step is done."""
-
-    def report(progress: Progress) -> None:
-        if progress.step == step:
-            raise Killed
-
-    return report
-
-
-@pytest.fixture
-def saves_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A save wherever one is allowed."""
-    monkeypatch.setattr(trainers, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(trainers, "SAVE_SHARE", float("inf"))
+    return build_bases(tmp_path_factory)
 
 
 # What is shown, and in which order
@@ -368,138 +247,3 @@ def test_the_kl_reference_is_the_lessons(bases: tuple[Path, Path], tmp_path: Pat
     assert grpo_trainer(lesson(bases[0], tmp_path, RFT_NOKL)).ref_model is None
     with pytest.raises(ValueError, match="no reference"):
         grpo_trainer(lesson(bases[0], tmp_path, RFT, reference=None))
-
-
-# Resuming
-
-
-@pytest.mark.usefixtures("saves_always")
-def test_sft_resumes_bit_identical(bases: tuple[Path, Path], tmp_path: Path) -> None:
-    made = lesson(bases[0], tmp_path / "whole", SFT, count=28)
-    whole = SFT.learn(made)
-    with pytest.raises(Killed):
-        SFT.learn(replace(made, folder=tmp_path / "cut", report=killed_at(5)))
-    steps: list[Progress] = []
-    resumed = SFT.learn(replace(made, folder=tmp_path / "cut", report=steps.append))
-    assert [progress.step for progress in steps] == [5, 6, 7]
-    assert same(whole.weights, resumed.weights)
-    assert replace(whole, weights=resumed.weights) == resumed
-
-
-def test_rft_resumes_bit_identical_towards_its_own_reference(
-    bases: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paradigm = replace(RFT_NOCOT, kl=0.5)
-    made = lesson(bases[0], tmp_path / "whole", paradigm, count=12, reference=bases[1])
-    whole = paradigm.learn(made)
-    monkeypatch.setattr(trainers, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(trainers, "SAVE_SHARE", float("inf"))
-    with pytest.raises(Killed):
-        paradigm.learn(replace(made, folder=tmp_path / "cut", report=killed_at(4)))
-    steps: list[Progress] = []
-    resumed = paradigm.learn(replace(made, folder=tmp_path / "cut", report=steps.append))
-    assert [progress.step for progress in steps] == [3, 4, 5, 6], "states lie between rollout batches"
-    assert same(whole.weights, resumed.weights)
-    assert replace(whole, weights=resumed.weights) == resumed
-    assert not same(whole.weights, paradigm.learn(replace(made, folder=tmp_path / "x", reference=bases[0])).weights)
-
-
-@pytest.mark.usefixtures("saves_always")
-@pytest.mark.parametrize("harm", ["unsealed", "edited", "shortened", "foreign"])
-def test_a_state_that_is_not_whole_is_never_resumed_from(bases: tuple[Path, Path], tmp_path: Path, harm: str) -> None:
-    made = lesson(bases[0], tmp_path, SFT, count=12)
-    with pytest.raises(Killed):
-        SFT.learn(replace(made, report=killed_at(3)))
-    state = tmp_path / "states" / "checkpoint-2"
-    optimizer = state / "optimizer.pt"
-    if harm == "unsealed":
-        (state.parent / "checkpoint-2.json").unlink()
-    elif harm == "edited":
-        (state / "trainer_state.json").write_text((state / "trainer_state.json").read_text().replace("2", "1", 1))
-    elif harm == "shortened":
-        optimizer.write_bytes(optimizer.read_bytes()[:100])
-    else:
-        made = replace(made, seed=made.seed + 1)
-    steps: list[Progress] = []
-    SFT.learn(replace(made, report=steps.append))
-    assert [progress.step for progress in steps] == [1, 2, 3]
-
-
-def test_a_finished_lesson_is_not_learned_again_unless_its_weights_changed(
-    bases: tuple[Path, Path], tmp_path: Path
-) -> None:
-    steps: list[Progress] = []
-    made = lesson(bases[0], tmp_path, SFT, count=4, report=steps.append)
-    first = SFT.learn(made)
-    assert SFT.learn(made) == first
-    assert len(steps) == 1
-    (first.weights / "model.safetensors").write_bytes(b"")
-    assert SFT.learn(made) == first
-    assert len(steps) == 2
-
-
-def test_seals(tmp_path: Path) -> None:
-    folder = tmp_path / "checkpoint-10"
-    folder.mkdir()
-    (folder / "a").write_text("x")
-    assert resume.opened(folder, "me") is None
-    resume.seal(folder, "me", {"n": 3})
-    assert resume.opened(folder, "me") == {"n": 3}
-    assert resume.opened(folder, "you") is None
-    (tmp_path / "checkpoint-9").mkdir()
-    assert resume.last_whole(tmp_path, "me") == folder
-    (folder / "b").write_text("more")
-    assert resume.last_whole(tmp_path, "me") is None
-    assert not list(tmp_path.iterdir())
-
-
-# The filter
-
-
-def test_the_filter_keeps_what_was_solved_at_least_once(
-    bases: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from harness.engines import Generation
-    from harness.engines import transformers as engine
-
-    def exact(answer: str, example: Example) -> float:
-        return float(answer in example.answers)
-
-    said: dict[str, list[str]] = {}
-
-    class Fake:
-        def __init__(self, folder: Path, scale: Any) -> None:
-            assert (folder, scale) == (bases[0], SMALL)
-
-        def sample(self, prompts: Any, decoding: Decoding, rollouts: int, seed: int, top_p: float) -> Any:
-            assert decoding is SMALL.decodings["cot"]
-            assert rollouts == 4
-            return [[Generation(text=t, tokens=3, truncated=False) for t in said[text]] for text, _ in prompts]
-
-    monkeypatch.setattr(engine, "TransformersEngine", Fake)
-    owner = task(score=exact)
-    examples = [replace(item("train", n), answers=("{a}", "second")) for n in range(4)]
-    right, wrong, loose = r"\boxed{{a}}", r"\boxed{b}", "{a}"
-    replies = ([right] * 4, [wrong, right, wrong, wrong], [loose, wrong, wrong, wrong], [r"\boxed{second}"] * 4)
-    said.update(zip([COT.ask(owner, example) for example in examples], map(list, replies), strict=True))
-    pairs = tuple((owner, example) for example in examples)
-    verdicts = solvable(lesson(bases[0], tmp_path, RIF_RFT, examples=pairs))
-    assert [(v.kept, v.correct) for v in verdicts] == [(True, 4), (True, 1), (False, 0), (False, 0)]
-    assert all((v.rollouts, v.sampled_tokens) == (4, 12) for v in verdicts)
-    assert [v.id for v in verdicts] == [example.id for example in examples]
-
-
-def test_the_filter_samples_the_policy_and_repeats_itself(bases: tuple[Path, Path], tmp_path: Path) -> None:
-    made = lesson(bases[0], tmp_path, replace(RIF_RFT, style=DIRECT), count=6)
-    verdicts = solvable(made)
-    assert verdicts == solvable(made) != solvable(replace(made, seed=made.seed + 1))
-    assert any(0 < verdict.correct < 4 for verdict in verdicts)
-
-
-@pytest.mark.parametrize("paradigm", [SFT, RFT])
-def test_a_stage_without_examples_hands_its_weights_on(
-    bases: tuple[Path, Path], tmp_path: Path, paradigm: Paradigm
-) -> None:
-    learned = paradigm.learn(lesson(bases[0], tmp_path, paradigm, count=0))
-    assert (learned.optimiser_steps, learned.sampled_tokens, learned.trained_tokens) == (0, 0, 0)
-    assert same(bases[0], learned.weights)

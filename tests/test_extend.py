@@ -32,6 +32,11 @@ def test_the_examples_are_short(path):
     assert len(path.read_text().splitlines()) < 40
 
 
+@pytest.mark.parametrize("path", [MY_TASK, MY_PARADIGM], ids=lambda path: path.name)
+def test_the_readme_shows_the_examples_as_they_are(path):
+    assert f"```python\n{path.read_text()}```" in (ROOT / "README.md").read_text()
+
+
 def test_a_task_of_ones_own_obeys_the_laws():
     registry.load_plugins((MY_TASK,))
     task = registry.typed(Task, "dots")
@@ -127,7 +132,7 @@ def test_a_newcomers_task_and_paradigm_run_end_to_end(tmp_path, paradigm):
         sys.executable, "-m", "harness.cli", "run", "--paradigm", paradigm, "--seq", "dots", "--limit", "4",
         "--out", str(tmp_path), "--plugin", str(MY_TASK), "--plugin", str(MY_PARADIGM),
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     (found,) = tmp_path.glob("*/cells.csv")
     cells = read_cells(found)

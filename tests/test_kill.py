@@ -14,6 +14,7 @@ import pytest
 from fake_world import make_model
 
 from harness.lineage import weights_digest
+from harness.scales import TWIN_BASE
 from harness.store import Store
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
@@ -91,11 +92,12 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_cells(tmp_path: Path,
 @pytest.mark.slow
 @pytest.mark.parametrize("paradigm", ["sft", "rft"])
 def test_a_real_run_killed_at_random_moments_ends_with_the_same_cells(tmp_path: Path, paradigm: str) -> None:
+    words = (paradigm, TWIN_BASE)
     whole, hurt, rng = tmp_path / "whole", tmp_path / "hurt", Random(paradigm)
-    lines = len(finish(whole, paradigm))
+    lines = len(finish(whole, *words))
     moments = sorted(rng.randint(1, lines - 8) for _ in range(5))
     for after in moments:
-        kill(hurt, after, rng.random() * 0.5, paradigm)
-    finish(hurt, paradigm)
+        kill(hurt, after, rng.random() * 0.5, *words)
+    finish(hurt, *words)
     assert numbers(hurt) == numbers(whole)
     check_the_store(hurt)

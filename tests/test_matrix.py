@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.cells import COLUMNS, cell_key, csv_rows, csv_text, read_cells, safe, unsafe, write_cells
@@ -21,6 +21,9 @@ CELL = Cell(
     run="r", stage=0, stage_name="base", task="a", style="direct", decoding="greedy-8", scorer="exact-v1", n=3,
     score=1 / 3, malformed=0.1, truncated=0.0, weights="w", data="d",
 )  # fmt: skip
+
+# A busy machine is slow, not wrong.
+slowly = settings(deadline=None, max_examples=50, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 fractions = st.floats(0, 1, allow_subnormal=False)
 
@@ -48,10 +51,9 @@ def without(a: AccuracyMatrix, stage: int, column: int, general: bool = False) -
 # --- cells
 
 
+@slowly
 @given(st.text(), st.text(), fractions, st.integers(1, 10**9))
 def test_cells_come_back_as_they_were_written(tmp_path_factory, name, task, score, n):
-    if any("\ud800" <= letter <= "\udfff" for letter in name + task):
-        return
     cells = [
         replace(CELL, stage_name=name, task=task, score=score, n=n),
         replace(CELL, stage=1, weights="=1+1", data="'-2"),
@@ -196,6 +198,7 @@ def test_a_matrix_of_another_shape_is_our_own_fault():
 # --- the metrics
 
 
+@slowly
 @given(matrices())
 def test_average_accuracy_is_learning_accuracy_and_backward_transfer(a):
     values, tasks = compute_all(a), len(a.tasks)
@@ -205,6 +208,7 @@ def test_average_accuracy_is_learning_accuracy_and_backward_transfer(a):
     )
 
 
+@slowly
 @given(matrices())
 def test_what_changed_since_the_base_is_loss_before_gain_and_loss_after(a):
     values, tasks = compute_all(a), len(a.tasks)
@@ -214,6 +218,7 @@ def test_what_changed_since_the_base_is_loss_before_gain_and_loss_after(a):
     assert math.isclose(change, parts, abs_tol=1e-9)
 
 
+@slowly
 @given(matrices(), st.data())
 def test_a_hole_leaves_a_metric_undefined_or_untouched(a, data):
     general = data.draw(st.booleans())
@@ -282,6 +287,7 @@ def test_one_task_has_nothing_to_transfer_between():
     assert values["gain"] == pytest.approx(0.7)
 
 
+@slowly
 @given(matrices())
 def test_peak_metrics_never_praise(a):
     values = compute_all(a)

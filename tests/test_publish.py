@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from harness import leaderboard
+from harness import leaderboard, syllabus
 from harness.cells import csv_rows, read_cells, write_cells
 from harness.core import UserError
 from harness.metrics import ALL, average_accuracy, backward_transfer, compute_all
 from harness.publish import publish
 from harness.published import published, read_run
+from harness.runner import run
 from harness.styles import DIRECT
+from tests import fake_world
 from tests.fake_runs import MTL, RFT, SFT, SHORT, fake_run
 
 
@@ -78,6 +80,24 @@ def test_a_published_record_names_no_folder_of_the_machine(tmp_path):
     target = publish(fake_run(tmp_path / "runs", asked={"data": str(tmp_path / "official")}), tmp_path / "results")
     assert json.loads((target / "run.json").read_text())["run"]["data"] == "official"
     assert str(tmp_path) not in (target / "run.json").read_text()
+
+
+def test_what_the_runner_leaves_is_what_is_published(tmp_path, monkeypatch):
+    monkeypatch.setattr(syllabus, "typed", fake_world.find)
+    model = fake_world.make_model(tmp_path / "model")
+    done = run(fake_world.fake_run(model), tmp_path / "runs", engine=fake_world.engine_maker([]))
+    target = publish(done.folder, tmp_path / "results")
+    assert read_cells(target / "cells.csv") == list(done.cells)
+    assert str(tmp_path) not in (target / "run.json").read_text()
+    (entry,) = leaderboard.load(tmp_path / "results")
+    scores = [
+        cell.score for cell in done.cells if cell.stage == 3 and cell.style == "direct" and cell.task != "watched"
+    ]
+    assert entry["average_accuracy"] == pytest.approx(sum(scores) / 3)
+    limited = run(fake_world.fake_run(model, limit=4), tmp_path / "runs", engine=fake_world.engine_maker([]))
+    refused("limited", limited.folder, tmp_path / "results")
+    aside = run(fake_world.fake_run(model, split="validation"), tmp_path / "runs", engine=fake_world.engine_maker([]))
+    refused("validation", aside.folder, tmp_path / "results")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,65 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+CARD = """---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: image-text-to-text
+---
+# The twin base
+
+A tiny Qwen2.5-VL (`Qwen2_5_VLForConditionalGeneration`, {parameters:,} parameters, fp32) made from scratch: stock image
+processor and chat template, an own byte-level BPE tokenizer of {vocabulary:,} tokens, pictures of 48 x 48 pixels (patch 8,
+nine picture tokens). It exists to run the whole harness on two CPU cores. Its numbers say nothing about large models.
+
+- **Data**: the pretrain split of the ten generated twins, in turn, unlimited, each item once; both answer styles by turns;
+  the loss is on the reply alone. Each stream task withholds question families and answer conventions from this split
+  (the head of its file in `tasks/` says which): that is what a stage can learn.
+- **Recipe**: `python -m tasks.twin_base.pretrain --install`, then `python -m tasks.twin_base.measure --card`; seed {seed}.
+- **Training**: {steps:,} steps of {batch} items, {minutes:.0f} minutes in two processes; mean loss of the last fifty
+  steps {loss:.4f}, of the fifty at three quarters of the training {loss_before:.4f} (`training.jsonl` has all).
+- **Digest** (weights, configuration, tokenizer, processor): `{digest}`.
+
+Measured on the validation split, {items} greedy replies and {groups} groups of 8 rollouts at temperature 1 for each row, in
+percent. *signal*: groups neither all right nor all wrong. *pass@8*: groups with at least one right. *above_chance*:
+(accuracy - chance) / (1 - chance).
+
+{table}
+
+Wanted, and whether it holds in both styles:
+
+{bounds}
+"""
+
+
+def card(model: Path, found: dict[str, Any]) -> str:
+    """The model card's text."""
+    from safetensors import safe_open
+
+    recipe = json.loads((model / "recipe.json").read_text())
+    log = [json.loads(line) for line in (model / "training.jsonl").read_text().splitlines()]
+    with safe_open(model / "model.safetensors", framework="numpy") as weights:
+        parameters = sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return CARD.format(
+        parameters=parameters,
+        vocabulary=len(json.loads((model / "tokenizer.json").read_text())["model"]["vocab"]),
+        seed=recipe["seed"],
+        steps=recipe["steps"],
+        batch=recipe["batch"] * recipe["workers"],
+        minutes=log[-1]["seconds"] / 60,
+        loss=log[-1]["loss"],
+        loss_before=log[len(log) * 3 // 4]["loss"],
+        digest=found["digest"],
+        items=found["items"],
+        groups=found["groups"],
+        table=table(found["rows"]),
+        bounds="\n".join(f"- {name}: {'yes' if holds else 'no'}" for name, holds in found["bounds"].items()),
+    )
+
+
 def main() -> None:
-    """Measure and print; with ``--card``, also write measured.json beside the weights."""
+    """Measure and print; with ``--card``, also write measured.json and the card beside the weights."""
+    from harness.lineage import weights_digest
     from harness.scales import TWIN
 
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -92,15 +150,17 @@ def main() -> None:
     engine = TransformersEngine(arguments.model, TWIN)
     rows = [
         measure_task(engine, task, style, TWIN, arguments.items, arguments.groups)
-        for style in STYLES
         for task in worlds()
+        for style in STYLES
     ]
     print(table(rows))
     for name, holds in bounds(rows).items():
         print(f"{'yes' if holds else 'NO '}  {name}")
     if arguments.card:
-        found = {"items": arguments.items, "groups": arguments.groups, "bounds": bounds(rows), "rows": rows}
+        sizes = {"items": arguments.items, "groups": arguments.groups}
+        found = {"digest": weights_digest(arguments.model), **sizes, "bounds": bounds(rows), "rows": rows}
         (arguments.model / "measured.json").write_text(json.dumps(found, indent=1) + "\n")
+        (arguments.model / "README.md").write_text(card(arguments.model, found))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def tokenizer_from(texts: Iterable[str], vocabulary: int = 2048) -> Any:
         pad_token="<|endoftext|>",
         chat_template=qwen2_5_vl_chat_template,
         padding_side="left",
-        model_max_length=1024,
+        model_max_length=2048,
         additional_special_tokens=[mark for mark in SPECIAL if mark not in ("<|im_end|>", "<|endoftext|>")],
     )
 
@@ -79,7 +79,7 @@ def model_for(tokenizer: Any, seed: int) -> Any:
             "num_hidden_layers": 4,
             "num_attention_heads": 4,
             "num_key_value_heads": 4,
-            "max_position_embeddings": 1024,
+            "max_position_embeddings": 2048,
             "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
             "bos_token_id": None,
             "eos_token_id": token("<|im_end|>"),

@@ -12,7 +12,7 @@ import json
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +244,10 @@ def main() -> None:
     torch.multiprocessing.spawn(work, (recipe, folder), nprocs=recipe.workers)
     if arguments.install:
         shutil.copytree(folder / "model", WEIGHTS, dirs_exist_ok=True)
+        shutil.copy(folder / "log.jsonl", WEIGHTS / "training.jsonl")
+        (WEIGHTS / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+        for file in WEIGHTS.iterdir():
+            file.chmod(0o644)
         print(f"installed in {WEIGHTS}; now measure it: python -m tasks.twin_base.measure")
 
 

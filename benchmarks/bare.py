@@ -1,0 +1,108 @@
+"""The bare TRL trainer of a lesson: what the harness's training is measured against."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.core import Lesson, Paradigm
+
+
+def is_grpo(paradigm: Paradigm) -> bool:
+    """Whether a paradigm learns by GRPO."""
+    return paradigm.learn.__name__ == "learn_grpo"
+
+
+def without_last_break(template: str) -> str:
+    """A chat template that writes no line break after the last turn: the harness does not teach it either."""
+    turn_end = "<|im_end|>\n"
+    if turn_end not in template:
+        raise ValueError("the chat template does not end its turns as Qwen2.5-VL's does")
+    # A variable, because a line break after a block tag is trimmed.
+    return template.replace(turn_end, "<|im_end|>{{ '' if loop.last and not add_generation_prompt else '\\n' }}")
+
+
+class Bare:
+    """The bare TRL trainer of a lesson: its settings, order, collated rows and reward; the data ready in memory."""
+
+    def __init__(self, lesson: Lesson) -> None:
+        """Take the settings from a held trainer, so that they cannot differ, and open all pictures."""
+        from baselines.presentations import presentations, question, rounded
+        from baselines.rft import grpo_trainer
+        from baselines.sft import sft_trainer, target
+
+        self.lesson = lesson
+        self.grpo = is_grpo(lesson.paradigm)
+        self.args = (grpo_trainer if self.grpo else sft_trainer)(lesson).args
+        rollouts, updates = (lesson.scale.rollouts, self.args.steps_per_generation) if self.grpo else (1, 1)
+        replies = self.args.per_device_train_batch_size  # of one optimiser step
+        self.shown = rounded(presentations(lesson), replies // rollouts * updates)
+        self.steps = len(self.shown) * rollouts // replies
+        self.rows = [question(lesson.paradigm.style, *pair) for pair in self.shown]
+        if not self.grpo:
+            for row, (_, example) in zip(self.rows, self.shown, strict=True):
+                row["completion"] = [{"role": "assistant", "content": target(lesson, example)}]
+
+    def trainer(self, folder: Path) -> Any:
+        """A new trainer of TRL's own class, and a newly loaded model."""
+        from datasets import Dataset
+        from transformers import PrinterCallback
+        from trl import GRPOTrainer, SFTTrainer
+
+        from baselines.trainers import load_policy
+        from harness.engines.transformers import load_processor
+
+        args = copy.copy(self.args)
+        args.output_dir = str(folder)
+        processor = load_processor(self.lesson.model, self.lesson.scale)
+        shared: dict[str, Any] = {
+            "model": load_policy(self.lesson.model),
+            "args": args,
+            "train_dataset": Dataset.from_dict({"item": list(range(len(self.rows)))}).with_transform(_Ready(self.rows)),
+            "processing_class": processor,
+        }
+        if self.grpo:
+            trainer = GRPOTrainer(reward_funcs=self.graded, **shared)
+        else:
+            processor.chat_template = without_last_break(processor.chat_template)
+            trainer = SFTTrainer(**shared)
+        trainer.remove_callback(PrinterCallback)  # or its lines would cut through ours
+        return trainer
+
+    def graded(self, completions: list[Any], item: list[int], **rest: Any) -> list[float]:
+        """The harness's reward."""
+        from harness.marking import reward
+
+        style = self.lesson.paradigm.style
+        return [
+            reward(self.shown[n][0], style, self.shown[n][1], reply[0]["content"])
+            for n, reply in zip(item, completions, strict=True)
+        ]
+
+    def learn(self, folder: Path) -> Any:
+        """Train, and write weights and processor to ``folder``; the trainer."""
+        with warnings.catch_warnings():
+            # TRL 1.16 asks the model for an attribute that transformers 5.23 renamed.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            trainer = self.trainer(folder)
+            trainer.train()
+        trainer.model.save_pretrained(folder)
+        trainer.processing_class.save_pretrained(folder)
+        return trainer
+
+
+class _Ready:
+    """Rows that were made before, by their numbers."""
+
+    def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
+        self.rows = rows
+
+    def __call__(self, batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        rows = [self.rows[n] for n in batch["item"]]
+        return {"item": batch["item"], **{column: [row[column] for row in rows] for column in rows[0]}}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # datasets hashes its transforms for a cache on disk, which is not used here

@@ -1,0 +1,46 @@
+"""A stream of two official data sets, end to end on real items: photos of odd sizes, long text, ten annotators."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from realdata_layout import write_official_layout
+
+from harness.cells import read_cells
+from harness.core import Paradigm, Run, Stream
+from harness.registry import typed
+from harness.runner import run
+from harness.scales import TWIN
+
+REALDATA = Path(os.environ.get("CPT_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (REALDATA / "scienceqa" / "items.jsonl").is_file(),
+        reason="the real items may not be copied into the project: set CPT_REALDATA to their folder",
+    ),
+]
+
+
+@pytest.mark.parametrize("name", ["sft", "rft"])
+def test_real_items_run_end_to_end(name: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_official_layout(REALDATA, data)
+    stream = typed(Stream, "scienceqa-vizwiz")
+    finished = run(
+        Run(paradigm=typed(Paradigm, name), stream=stream, scale=TWIN, data=str(data)), tmp_path / "runs"
+    )
+    cells = read_cells(finished.folder / "cells.csv")
+    assert [(cell.stage, cell.task, cell.style) for cell in cells] == [
+        (stage, task, style) for stage in range(3) for task in stream.tasks for style in ("direct", "cot")
+    ]
+    assert {cell.task: cell.n for cell in cells} == {"scienceqa": 8, "vizwiz": 5}
+    record = json.loads((finished.folder / "run.json").read_text())
+    assert record["finished"] is True
+    assert len({cell.weights for cell in cells}) == 3, "each stage must have trained"
+    costs = json.loads((finished.folder / "costs.json").read_text())
+    items = [stage["items"] for stage in costs["stages"].values() if "items" in stage]
+    assert items == [13, 9]

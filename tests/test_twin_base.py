@@ -1,0 +1,76 @@
+"""The base that ships: small, stock, and as its card says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.engines.transformers import TransformersEngine
+from harness.lineage import weights_digest
+from harness.scales import TWIN, model_folder
+from harness.styles import STYLES
+from tasks.gqa import GQA
+from tasks.pope import POPE
+from tasks.twin_base.measure import bounds, measure_task, table
+from tasks.twin_base.pretrain import Recipe, lesson, rate_at, worlds
+
+FOLDER = model_folder(TWIN)
+CARD = json.loads((FOLDER / "measured.json").read_text())
+
+
+def test_the_base_is_small_and_stock() -> None:
+    from trl.chat_template_utils import qwen2_5_vl_chat_template
+
+    assert sum(file.stat().st_size for file in FOLDER.glob("*.safetensors")) <= 8 * 2**20
+    assert json.loads((FOLDER / "config.json").read_text())["architectures"] == ["Qwen2_5_VLForConditionalGeneration"]
+    assert (FOLDER / "chat_template.jinja").read_text() == qwen2_5_vl_chat_template
+    processor = json.loads((FOLDER / "processor_config.json").read_text())
+    assert processor["image_processor"]["image_processor_type"].startswith("Qwen2VLImageProcessor")
+    assert not [file for file in FOLDER.iterdir() if file.suffix in {".bin", ".pt", ".pkl", ".py"}]
+
+
+def test_the_card_is_about_these_weights_and_its_bounds_follow_from_its_rows() -> None:
+    assert CARD["digest"] == weights_digest(FOLDER)
+    assert CARD["bounds"] == bounds(CARD["rows"])
+    assert table(CARD["rows"]) in (FOLDER / "README.md").read_text()
+    assert [row["task"] for row in CARD["rows"][:: len(STYLES)]] == [task.name for task in worlds()]
+
+
+def test_the_base_has_what_the_experiment_needs() -> None:
+    assert all(CARD["bounds"].values()), [name for name, holds in CARD["bounds"].items() if not holds]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [GQA, POPE], ids=lambda task: task.name)
+def test_a_few_items_measured_again_agree_with_the_card(task: object) -> None:
+    engine = TransformersEngine(FOLDER, TWIN)
+    for style in STYLES:
+        found = measure_task(engine, task, style, TWIN, 100, 10)  # type: ignore[arg-type]
+        (row,) = [row for row in CARD["rows"] if (row["task"], row["style"]) == (found["task"], found["style"])]
+        error = (row["accuracy"] * (1 - row["accuracy"]) / 100) ** 0.5
+        assert abs(found["accuracy"] - row["accuracy"]) <= 3.5 * error + 0.01
+
+
+def test_pretraining_takes_tasks_and_styles_by_turns_and_no_item_twice() -> None:
+    tasks = worlds()
+    seen = [lesson(tasks, number) for number in range(80)]
+    assert [task.name for task, _, _ in seen[:10]] == [task.name for task in tasks]
+    assert {style.name for task, style, _ in seen if task is GQA} == {style.name for style in STYLES}
+    pairs = [(style.name, example.id) for _, style, example in seen]
+    assert len(set(pairs)) == len(pairs)
+    assert all("/pretrain/" in example.id for _, _, example in seen)
+
+
+def test_the_rate_warms_up_holds_and_falls_to_a_twentieth() -> None:
+    recipe = Recipe(steps=1000)
+    rates = [rate_at(recipe, step) for step in range(1000)]
+    assert rates[0] == recipe.rate / recipe.warmup
+    assert rates[300] == rates[599] == recipe.rate
+    assert rates[-1] == pytest.approx(recipe.rate / 20, rel=0.01)
+    assert rates[600:] == sorted(rates[600:], reverse=True)
+
+
+def test_the_folder_is_found_without_importing_tasks() -> None:
+    assert FOLDER == Path(__file__).resolve().parents[1] / "tasks" / "twin_base" / "weights"

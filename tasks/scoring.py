@@ -182,7 +182,7 @@ def yes_no(answer: str, example: Example) -> float:
 # where these rules, applied over and over, reduce it to one N.
 _ASSIGNED = re.compile(r"[A-Za-z]\s*=\s*")
 _UNIT = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree|°|\\?%|degrees?|(?:square )?units?|cm|mm|km|m|ft|in)$")
-_TWO_NUMBERS = re.compile(r"[\d.]\s+[\d.]")
+_REFUSED = re.compile(r"[\d.]\s+[\d.]|(?<!\d)\s*\^")  # two numbers side by side; a power of a sum or a root
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _DECIMAL = re.compile(r"-?(?:\d+\.?\d*|\.\d+)", re.ASCII)
 _RULES = tuple(
@@ -238,7 +238,7 @@ def _formula(answer: str) -> str:
     text = text.replace("π", r"\pi ").replace("√", r"\sqrt")
     text = re.sub(r"\\sqrt\s*(\d+|\([^()]*\))", lambda root: f"\\sqrt{{{root[1].strip('()')}}}", text)
     text = re.sub(r"(?<!\\)(?:sqrt\s*\(([^()]*)\)|\bpi\b)", lambda m: f"\\sqrt{{{m[1]}}}" if m[1] else r"\pi ", text)
-    if len(text) > 80 or text.count("^") > 1 or _TWO_NUMBERS.search(text):
+    if len(text) > 80 or text.count("^") > 1 or _REFUSED.search(text):
         return ""
     rest, before = text, ""
     while rest != before:

@@ -14,7 +14,7 @@ import pytest
 from baselines.rft import RFT
 from baselines.sft import SFT
 from benchmarks import speed
-from benchmarks.bare import Bare, without_last_break
+from benchmarks.bare import Bare
 from harness.core import Decoding, Example, Paradigm, Progress, Task, UserError, replace
 from harness.scales import TWIN
 from harness.styles import COT, DIRECT
@@ -127,22 +127,6 @@ def test_a_process_that_fails_is_a_fault_with_its_own_last_line() -> None:
     with pytest.raises(UserError, match=r"ended with 3 \(why me\)"):
         speed.whole_process(command, WHO="me")
     assert speed.whole_process(command, codes=(0, 3), WHO="me")[0] > 0
-
-
-def test_a_template_without_the_last_line_break_is_otherwise_the_same() -> None:
-    from transformers.utils.chat_template_utils import render_jinja_template
-    from trl.chat_template_utils import qwen2_5_vl_chat_template as stock
-
-    turns = [{"role": "user", "content": [{"type": "text", "text": "a?"}]}, {"role": "assistant", "content": "b"}]
-
-    def written(template: str, count: int, **options: Any) -> str:
-        return str(render_jinja_template([turns[:count]], chat_template=template, **options)[0][0])
-
-    changed = without_last_break(stock)
-    assert written(changed, 1, add_generation_prompt=True) == written(stock, 1, add_generation_prompt=True)
-    assert written(changed, 2) + "\n" == written(stock, 2)
-    with pytest.raises(ValueError, match="does not end its turns"):
-        without_last_break("{{ messages }}")
 
 
 # The bare trainer beside the held one

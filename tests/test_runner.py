@@ -25,7 +25,20 @@ from fake_world import (
 
 from harness import registry, syllabus
 from harness.cells import read_cells
-from harness.core import Cell, Progress, Row, Stage, UserError, Verdict, joint, replace, stage_seed
+from harness.core import (
+    Cell,
+    Paradigm,
+    Progress,
+    Row,
+    Run,
+    Stage,
+    Stream,
+    UserError,
+    Verdict,
+    joint,
+    replace,
+    stage_seed,
+)
 from harness.evaluate import fingerprint
 from harness.lineage import load_checkpoint, weights_digest
 from harness.runner import run, run_id

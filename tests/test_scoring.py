@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harness.core import SPLITS, Example
 from harness.marking import mark, reward, single_gold
 from harness.styles import COT, DIRECT
+from tasks import streams
 from tasks.mmlu_pro import MMLU_PRO
 from tasks.mmmu import MMMU
 from tasks.pope import COMPANIONS, PER_PICTURE, POPE
@@ -130,7 +131,9 @@ def test_equal_formulas(reply: str, gold: str) -> None:
      (" ", "7"), ("-7", "7"), ("70", "7"), ("77", "7"), ("0.7", "7"), ("8 = 7", "7"), ("7 = 8", "7"), ("7 < 8", "7"),
      ("8 7", "15"), ("1 2", "12"), ("3 1/2", "2"), ("the 7", "7"), ("about 7", "7"), ("7 7", "7"), ("7}", "7"),
      ("{7", "7"), ("((", "7"), (r"\frac{7}{0}", "7"), (r"\frac{}{}", "7"), (r"\sqrt", "7"), ("1/0", "7"),
-     (r"\boxed", "7"), ("9^{9^{9}}", "7"), ("99999999!", "7"), (r"\int x dx", "7"), ("5", r"5\sqrt{3}"),
+     (r"\boxed", "7"), ("9^{9^{9}}", "7"), ("99999999!", "7"),
+     (r"(1+\sqrt{2}+\sqrt{3}+\sqrt{5}+\sqrt{7})^{99}", "7"), ("99^{99}^{99}", "7"),
+     (r"\int x dx", "7"), ("5", r"5\sqrt{3}"),
      ("8.66", r"5\sqrt{3}"), (r"\sqrt{3}", r"5\sqrt{3}"), (r"5\sqrt{2}", r"5\sqrt{3}"), (r"3\sqrt{5}", r"5\sqrt{3}"),
      ("2", r"\frac{1}{2}"), ("1", r"\frac{1}{2}"), ("3.14", r"\pi"), ("B", "A"), ("import os", "7"), ("7" * 500, "7"),
      ("7\x00", "7")],
@@ -283,3 +286,15 @@ def test_the_reward_of_an_option_is_accuracy_and_format() -> None:
     assert reward(MMLU_PRO, COT, example, f"<think>x</think>\\boxed{{{wrong}}}") == pytest.approx(0.1)
     assert reward(MMLU_PRO, COT, example, gold) == 0
     assert reward(MMLU_PRO, DIRECT, example, gold) == 1
+
+
+def test_streams_hold_the_published_orders_and_epochs() -> None:
+    names = ("scienceqa", "textvqa", "vizwiz", "gqa", "geometry3k", "pathvqa", "super-clevr")
+    assert streams.DEFAULT.tasks == names
+    assert dict(streams.DEFAULT.epochs) == dict(zip(names, (1, 1, 1, 1, 10, 1, 3), strict=True))
+    assert streams.ESSAY.tasks.index("geometry3k") < streams.ESSAY.tasks.index("gqa")
+    assert sorted(streams.ESSAY.tasks) == sorted(names)
+    assert streams.O1.tasks == ("super-clevr", "scienceqa", "textvqa")
+    assert streams.O2.tasks == ("textvqa", "scienceqa", "super-clevr")
+    assert (streams.REAL_PAIR.tasks, streams.REAL_PAIR.general) == (("scienceqa", "vizwiz"), ())
+    assert streams.DEFAULT.general == streams.O1.general == ("mmmu", "mmlu-pro", "pope")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -126,7 +127,8 @@ class Paradigm:
 
     ``learn(lesson)`` trains one stage. ``select(lesson)`` returns a verdict per example before the stage, or is None.
     ``kl`` is the coefficient in nats towards ``reference`` ("previous" stage or "base"). ``rate`` multiplies the
-    scale's learning rate for this learner. ``version`` is raised by hand whenever the same fields would train otherwise.
+    scale's learning rate for this learner. ``version`` is raised by hand whenever the same fields would train
+    otherwise.
     """
 
     name: str
@@ -309,21 +311,32 @@ def stage_seed(run_seed: int, parent_digest: str, stage: str) -> int:
 def messages(text: str, images: int) -> list[dict[str, Any]]:
     """The chat turn for a prompt: pictures at their ``<image N>`` marks, those without a mark before the text.
 
+    A picture stands at its first mark; a further one stays as words. Raises UserError where the marks would need the
+    pictures in another order than the example's: a loader numbers pictures as the text first mentions them.
+
     >>> [part["type"] for part in messages("Compare <image 1> with <image 2> .", 2)[0]["content"]]
     ['text', 'image', 'text', 'image', 'text']
     >>> [part["type"] for part in messages("What is it?", 1)[0]["content"]]
     ['image', 'text']
     """
-    parts: list[dict[str, Any]] = [{"type": "image"} for n in range(images) if f"<image {n + 1}>" not in text]
-    rest = text
-    for n in range(images):
-        before, mark, after = rest.partition(f"<image {n + 1}>")
-        if mark:
-            parts += [{"type": "text", "text": before}] if before.strip() else []
-            parts.append({"type": "image"})
-            rest = after
-    parts += [{"type": "text", "text": rest}] if rest.strip() else []
+    marks: dict[int, re.Match[str]] = {}
+    for match in re.finditer(r"<image (\d+)>", text):
+        if 1 <= int(match[1]) <= images:
+            marks.setdefault(int(match[1]), match)
+    order = [number for number in range(1, images + 1) if number not in marks] + list(marks)
+    if order != sorted(order):
+        raise UserError(f"a question marks its pictures as {list(marks)} of {images}: number them as first mentioned")
+    parts: list[dict[str, Any]] = [{"type": "image"}] * (images - len(marks))
+    start = 0
+    for match in marks.values():
+        parts += [*_text_part(text[start : match.start()]), {"type": "image"}]
+        start = match.end()
+    parts += _text_part(text[start:])
     return [{"role": "user", "content": parts}]
+
+
+def _text_part(text: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text}] if text.strip() else []
 
 
 __all__ = [

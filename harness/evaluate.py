@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -121,6 +122,4 @@ def summarise(
 
 def mean(values: Sequence[float]) -> float:
     """The exactly rounded sum over the count."""
-    import math
-
     return math.fsum(values) / len(values)

@@ -9,25 +9,39 @@ from pathlib import Path
 from typing import Any
 
 from harness import disk
-from harness.cells import write_cells
-from harness.core import Cell, Example, Lesson, Progress, Run, Scale, Stage, Task, Verdict, stage_seed
+from harness.cells import read_cells, write_cells
+from harness.core import (
+    Cell,
+    Example,
+    Lesson,
+    Progress,
+    Row,
+    Run,
+    Scale,
+    Stage,
+    Style,
+    Task,
+    UserError,
+    Verdict,
+    stage_seed,
+)
 from harness.engines import Engine
-from harness.evaluate import evaluate_cell, rows_key, summarise
+from harness.evaluate import evaluate_cell, mean, rows_key, summarise
 from harness.lineage import Checkpoint, Costs, stage_key, training_inputs
 from harness.listener import Listener, Silent, Watch
 from harness.record import Record, open_record
 from harness.store import CELLS, Store
-from harness.styles import STYLES
 from harness.syllabus import (
+    asked_examples,
     base_checkpoint,
     data_print,
     run_id,
+    run_styles,
     run_tasks,
     space_wanted,
-    asked_examples,
     training_examples,
 )
-from harness.tables import to_parquet
+from harness.tables import from_parquet, to_parquet
 
 EngineMaker = Callable[[Path, Scale], Engine]
 
@@ -53,6 +67,7 @@ class Desk:
     listener: Listener
     engine: EngineMaker
     tasks: Mapping[str, Task]
+    styles: Mapping[str, Style]
     tests: Mapping[str, tuple[Example, ...]]
     prints: Mapping[str, str]
     total: int
@@ -70,7 +85,7 @@ def run(run: Run, out: Path, listener: Listener | None = None, engine: EngineMak
     listener = listener or Silent()
     with disk.refusing_disk_faults(out):
         stages = run.paradigm.stages(run.stream)
-        tasks = run_tasks(run)
+        tasks, styles = run_tasks(run), run_styles(run)
         base = base_checkpoint(run)
         tests = {key: asked_examples(run, task) for key, task in tasks.items()}
         prints = {key: data_print(run, examples) for key, examples in tests.items()}
@@ -84,12 +99,39 @@ def run(run: Run, out: Path, listener: Listener | None = None, engine: EngineMak
                 listener=listener,
                 engine=engine or transformers_engine,
                 tasks=tasks,
+                styles=styles,
                 tests=tests,
                 prints=prints,
-                total=(len(stages) + 1) * len(tasks) * len(STYLES),
+                total=(len(stages) + 1) * len(tasks) * len(styles),
             )
-            go(desk, stages, base)
+            if not served(desk):
+                go(desk, stages, base)
     return Finished(id=name, folder=folder, cells=tuple(desk.cells))
+
+
+def served(desk: Desk) -> bool:
+    """Whether a finished run whose checkpoints were freed is whole without them: its cells are those of its rows."""
+    stages = desk.record.content["stages"]
+    if desk.record.content["finished"] is not True or all(desk.store.has(stage["key"]) for stage in stages):
+        return False
+    try:
+        cells = read_cells(desk.folder / CELLS)
+        for cell in cells:
+            rows = from_parquet(Row, desk.folder / "rows" / rows_name(cell.stage, cell.task, cell.style))
+            if cell.score != mean([row.score for row in rows]):
+                return False
+    except (UserError, FileNotFoundError):
+        return False  # what is missing or damaged is made again
+    if len(cells) != desk.total:
+        return False
+    desk.listener.note("the run is finished and its checkpoints were freed: its cells are read from its folder")
+    desk.cells = cells
+    return True
+
+
+def rows_name(stage: int, task: str, style: str) -> str:
+    """The file of a cell's rows in the run's own folder."""
+    return f"{stage}-{task}-{style}.parquet"
 
 
 def go(desk: Desk, stages: tuple[Stage, ...], base: Checkpoint) -> None:
@@ -221,7 +263,7 @@ def evaluate(desk: Desk, index: int, checkpoint: Checkpoint) -> None:
     """A cell for each task and suite in each style; the model is loaded once, and only if a cell is missing."""
     engine: Engine | None = None
     for name, task in desk.tasks.items():
-        for style in STYLES:
+        for style in desk.styles.values():
             decoding = desk.run.scale.decodings[style.name]
             examples, scale = desk.tests[name], desk.run.scale
             key = rows_key(checkpoint.weights, task, examples, desk.prints[name], style, decoding, scale)
@@ -234,7 +276,7 @@ def evaluate(desk: Desk, index: int, checkpoint: Checkpoint) -> None:
                 desk.store.save_rows(key, rows)
                 desk.record.evaluated(index, checkpoint.stage, time.monotonic() - begun)
             disk.write(
-                desk.folder / "rows" / f"{index}-{name}-{style.name}.parquet", desk.store.rows_bytes(key), derived=True
+                desk.folder / "rows" / rows_name(index, name, style.name), desk.store.rows_bytes(key), derived=True
             )
             cell = summarise(
                 rows,

@@ -85,6 +85,10 @@ class Store:
         """Where an unfinished stage keeps what it resumes from."""
         return self.checkpoints / f"{key}.partial"
 
+    def has(self, key: str) -> bool:
+        """Whether there is a folder for a finished checkpoint; ``checkpoint`` looks whether it is sound."""
+        return (self.checkpoints / key).exists()
+
     def checkpoint(self, key: str, parent: str) -> Checkpoint | None:
         """A finished checkpoint, every byte checked, or None. Raises UserError where it is not what was written."""
         folder = self.checkpoints / key
@@ -199,9 +203,7 @@ class Store:
         lock = disk.Lock(folder / "lock")
         with disk.refusing_disk_faults(folder):
             if not lock.take():
-                raise UserError(
-                    f"process {lock.owner()} works on run {folder.name}: wait for it or stop it"
-                )
+                raise UserError(f"process {lock.owner()} works on run {folder.name}: wait for it or stop it")
             with lock:
                 freed = disk.size(folder)
                 disk.discard(folder)

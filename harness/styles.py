@@ -77,12 +77,10 @@ def follows_direct(reply: str) -> bool:
 
 
 def follows_cot(reply: str) -> bool:
-    """Whether the reply is ``<think>...</think> ... \\boxed{...}`` with a readable box."""
+    r"""Whether the reply is ``<think>...</think> ... \boxed{...}`` with a readable box."""
     return _COT_FORMAT.fullmatch(reply) is not None and read_cot(reply) is not None
 
 
 DIRECT = Style(name="direct", ask=ask_direct, write=write_direct, read=read_direct, follows=follows_direct)
-COT = Style(
-    name="cot", ask=ask_cot, write=write_cot, read=read_cot, follows=follows_cot, format_weight=0.1
-)
+COT = Style(name="cot", ask=ask_cot, write=write_cot, read=read_cot, follows=follows_cot, format_weight=0.1)
 STYLES = (DIRECT, COT)

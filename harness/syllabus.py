@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.core import SPLITS, Example, Run, Stage, Task, UserError, digest, replace
+from harness.core import SPLITS, Example, Run, Stage, Style, Task, UserError, digest, replace
 from harness.evaluate import PICTURES_OF_OFFICIAL_DATA, fingerprint
 from harness.lineage import Checkpoint, weights_digest
 from harness.registry import slug, typed
 from harness.scales import model_folder
+from harness.styles import STYLES
 
 MAX_SEED = 2**31 - 1
 ALL = 10**9
@@ -21,6 +22,15 @@ _SLACK = 64 * 2**20
 def run_tasks(run: Run) -> dict[str, Task]:
     """The stream's tasks and then its suites, by name, in the order of cells."""
     return {name: typed(Task, name) for name in dict.fromkeys(run.stream.tasks + run.stream.general)}
+
+
+def run_styles(run: Run) -> dict[str, Style]:
+    """The styles that every cell is asked in, by name: direct, cot, and the paradigm's own where it is another."""
+    styles = {style.name: style for style in (*STYLES, run.paradigm.style)}
+    for name in styles:
+        if name not in run.scale.decodings:
+            raise UserError(f"scale {run.scale.name} has no decoding for style {name}: add one to its decodings")
+    return styles
 
 
 def run_id(run: Run) -> str:

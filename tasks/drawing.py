@@ -1,4 +1,4 @@
-"""What the twins draw with: a 48 x 48 canvas, colours, fonts and clutter. Scenes are tuples; painting is a pure function."""
+"""What the twins draw with: a 48 x 48 canvas, colours, fonts, clutter. Scenes are tuples, painting a pure function."""
 
 from __future__ import annotations
 

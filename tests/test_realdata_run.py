@@ -30,9 +30,7 @@ def test_real_items_run_end_to_end(name: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_official_layout(REALDATA, data)
     stream = typed(Stream, "scienceqa-vizwiz")
-    finished = run(
-        Run(paradigm=typed(Paradigm, name), stream=stream, scale=TWIN, data=str(data)), tmp_path / "runs"
-    )
+    finished = run(Run(paradigm=typed(Paradigm, name), stream=stream, scale=TWIN, data=str(data)), tmp_path / "runs")
     cells = read_cells(finished.folder / "cells.csv")
     assert [(cell.stage, cell.task, cell.style) for cell in cells] == [
         (stage, task, style) for stage in range(3) for task in stream.tasks for style in ("direct", "cot")

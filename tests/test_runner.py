@@ -23,16 +23,13 @@ from fake_world import (
     nothing,
 )
 
-from harness import registry, syllabus
+from harness import syllabus
 from harness.cells import read_cells
 from harness.core import (
     Cell,
-    Paradigm,
     Progress,
     Row,
-    Run,
     Stage,
-    Stream,
     UserError,
     Verdict,
     joint,
@@ -42,8 +39,8 @@ from harness.core import (
 from harness.evaluate import fingerprint
 from harness.lineage import load_checkpoint, weights_digest
 from harness.runner import run, run_id
-from harness.scales import TWIN
 from harness.store import Store
+from harness.styles import DIRECT
 from harness.tables import from_parquet
 
 
@@ -331,6 +328,20 @@ def test_a_picture_that_does_not_open_is_refused(tmp_path: Path, model: Path, mo
         run(fake_run(model), tmp_path / "runs", engine=engine_maker([]))
 
 
+def test_a_paradigm_with_a_style_of_its_own_is_asked_in_it_too(tmp_path: Path, model: Path) -> None:
+    loud = replace(DIRECT, name="loud", read=lambda reply: "yes")
+    asked = fake_run(model, replace(FAKE, name="loud", style=loud), PREFIX)
+    with pytest.raises(UserError, match="no decoding for style loud"):
+        run(asked, tmp_path / "runs", engine=engine_maker([]))
+    decodings = {**asked.scale.decodings, "loud": asked.scale.decodings["direct"]}
+    asked = replace(asked, scale=replace(asked.scale, decodings=decodings))
+    done = run(asked, tmp_path / "runs", engine=engine_maker([]))
+    assert [cell.style for cell in done.cells[:3]] == ["direct", "cot", "loud"]
+    assert all(cell.malformed == 0 for cell in done.cells if cell.style == "loud")
+    rows = from_parquet(Row, done.folder / "rows" / "0-coins-loud.parquet")
+    assert {row.read for row in rows} == {"yes"}
+
+
 def test_the_listener_hears_stages_steps_and_cells(tmp_path: Path, model: Path) -> None:
     heard = Hearer()
     run(fake_run(model, stream=PREFIX), tmp_path / "runs", heard, engine=engine_maker([]))
@@ -369,25 +380,3 @@ def test_the_fingerprint_sees_every_text_and_every_pixel() -> None:
     repainted = [*examples[:4], replace(examples[4], images=TASKS["coins"].twin("test", 200).images)]
     assert fingerprint(repainted) != first
     assert fingerprint(repainted, pictures=4) == fingerprint(examples, pictures=4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("paradigm", ["sft", "rft", "rif-rft", "mtl", "rft-nokl", "rft-nocot"])
-def test_the_twins_run_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paradigm: str) -> None:
-    monkeypatch.undo()
-    stream = Stream(name="pair", tasks=("gqa", "geometry3k"), epochs={"gqa": 1, "geometry3k": 2}, general=("mmmu",))
-    asked = Run(paradigm=registry.typed(Paradigm, paradigm), stream=stream, scale=TWIN, limit=8)
-    done = run(asked, tmp_path)
-    stages = 2 if paradigm == "mtl" else 3
-    assert len(done.cells) == stages * 3 * 2
-    assert {cell.n for cell in done.cells} == {8}
-    assert any(cell.score > 0 for cell in done.cells if cell.stage == 0), "the twin base can do something"
-    record, costs = record_of(done.folder), json.loads((done.folder / "costs.json").read_text())["stages"]
-    assert len({record["base_digest"], *(stage["weights"] for stage in record["stages"])}) == stages
-    assert all(stage["reference"] == (stage["parent"] if asked.paradigm.kl else None) for stage in record["stages"])
-    assert all(costs[str(index)]["optimiser_steps"] > 0 for index in range(1, stages))
-    assert (costs["1"]["sampled_tokens"] > 0) == paradigm.startswith("r")
-    assert (done.folder / "verdicts-1.parquet").exists() == (paradigm == "rif-rft")
-    before = files(tmp_path)
-    assert run(asked, tmp_path).cells == done.cells
-    assert files(tmp_path) == before

@@ -238,7 +238,22 @@ def test_gc_leaves_a_run_that_is_being_worked_on(model: Path, out: Path) -> None
     with Store(out).hold(done.id):
         assert Store(out).gc(0) == ()
     assert len(Store(out).gc(0)) == 2
+
+
+@pytest.mark.parametrize("harm", ["none", "rows", "cells"])
+def test_a_finished_run_whose_checkpoints_were_freed_is_served_while_it_is_whole(
+    model: Path, out: Path, harm: str
+) -> None:
+    done = again(model, out)
+    before = (done.folder / "cells.csv").read_bytes()
+    Store(out).gc(0)
+    if harm == "rows":
+        (done.folder / "rows" / "1-coins-cot.parquet").write_bytes(b"half")
+    elif harm == "cells":
+        (done.folder / "cells.csv").write_bytes(before[: len(before) // 2])
     assert again(model, out).cells == done.cells
+    assert stage_folder(done).exists() == (harm != "none"), "trained again only where something is missing"
+    assert (done.folder / "cells.csv").read_bytes() == before
 
 
 def test_runs_are_listed_shown_and_removed_by_their_first_letters(model: Path, out: Path) -> None:

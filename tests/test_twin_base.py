@@ -13,6 +13,7 @@ from harness.scales import TWIN, model_folder
 from harness.styles import STYLES
 from tasks.gqa import GQA
 from tasks.pope import POPE
+from tasks.twin_base.captions import DESCRIBE
 from tasks.twin_base.measure import bounds, measure_task, table
 from tasks.twin_base.pretrain import Recipe, lesson, rate_at, worlds
 
@@ -53,14 +54,31 @@ def test_a_few_items_measured_again_agree_with_the_card(task: object) -> None:
         assert abs(found["accuracy"] - row["accuracy"]) <= 3.5 * error + 0.01
 
 
-def test_pretraining_takes_tasks_and_styles_by_turns_and_no_item_twice() -> None:
+def test_pretraining_takes_tasks_by_turns_and_no_item_twice() -> None:
     tasks = worlds()
-    seen = [lesson(tasks, number) for number in range(80)]
-    assert [task.name for task, _, _ in seen[:10]] == [task.name for task in tasks]
-    assert {style.name for task, style, _ in seen if task is GQA} == {style.name for style in STYLES}
-    pairs = [(style.name, example.id) for _, style, example in seen]
-    assert len(set(pairs)) == len(pairs)
-    assert all("/pretrain/" in example.id for _, _, example in seen)
+    total = 3000
+    seen = [lesson(tasks, number, total) for number in range(1000, 2000)]
+    assert [item.example.id.split("/")[0] for item in seen[:10]] == [task.name for task in tasks]
+    ids = [item.example.id for item in seen]
+    assert len(set(ids)) == len(ids)
+    assert all("/pretrain/" in name for name in ids)
+    dense = [item for item in seen if item.prompt == DESCRIBE or item.prompt.startswith("Name the letters")]
+    assert 0.13 < len(dense) / len(seen) < 0.27
+    thoughtful = [item for item in seen if item.reply.startswith("<think>")]
+    assert 0.4 < len(thoughtful) / (len(seen) - len(dense)) < 0.6
+
+
+def test_dense_lessons_come_first_and_show_no_answer_convention() -> None:
+    tasks = worlds()
+    first = [lesson(tasks, number, 3000) for number in range(900)]
+    dense = [item for item in first if item.prompt == DESCRIBE or item.prompt.startswith("Name the letters")]
+    assert len(dense) / len(first) > 0.6
+    assert not any("?" in item.prompt.splitlines()[0] for item in dense)
+    for item in dense:
+        if item.prompt.startswith("Name the letters"):
+            for part in item.reply.split(" , "):
+                option, letter = part.rsplit(" is ", 1)
+                assert f"{letter}. {option}" in item.prompt.splitlines()
 
 
 def test_the_rate_warms_up_holds_and_falls_to_a_twentieth() -> None:
@@ -73,4 +91,4 @@ def test_the_rate_warms_up_holds_and_falls_to_a_twentieth() -> None:
 
 
 def test_the_folder_is_found_without_importing_tasks() -> None:
-    assert FOLDER == Path(__file__).resolve().parents[1] / "tasks" / "twin_base" / "weights"
+    assert Path(__file__).resolve().parents[1] / "tasks" / "twin_base" / "weights" == FOLDER

@@ -27,7 +27,9 @@ def chance(example: Example) -> float:
     return 1 / len(example.choices) if example.choices else 0.5
 
 
-def measure_task(engine: TransformersEngine, task: Task, style: Style, scale: Scale, n: int, groups: int) -> dict[str, Any]:
+def measure_task(
+    engine: TransformersEngine, task: Task, style: Style, scale: Scale, n: int, groups: int
+) -> dict[str, Any]:
     """One row of the card, from ``n`` greedy replies and ``groups`` groups of 8 rollouts."""
     examples = task.load("validation", n)
     prompts = [(style.ask(task, example), tuple(image() for image in example.images)) for example in examples]
@@ -87,21 +89,24 @@ pipeline_tag: image-text-to-text
 ---
 # The twin base
 
-A tiny Qwen2.5-VL (`Qwen2_5_VLForConditionalGeneration`, {parameters:,} parameters, fp32) made from scratch: stock image
-processor and chat template, an own byte-level BPE tokenizer of {vocabulary:,} tokens, pictures of 48 x 48 pixels (patch 8,
-nine picture tokens). It exists to run the whole harness on two CPU cores. Its numbers say nothing about large models.
+A tiny Qwen2.5-VL (`Qwen2_5_VLForConditionalGeneration`, {parameters:,} parameters, fp32) made from scratch: stock
+image processor and chat template, an own byte-level BPE tokenizer of {vocabulary:,} tokens, pictures of 48 x 48 pixels
+(patch 8, nine picture tokens). It exists to run the whole harness on two CPU cores. Its numbers say nothing about large
+models.
 
-- **Data**: the pretrain split of the ten generated twins, in turn, unlimited, each item once; both answer styles by turns;
-  the loss is on the reply alone. Each stream task withholds question families and answer conventions from this split
-  (the head of its file in `tasks/` says which): that is what a stage can learn.
+- **Data**: the pretrain split of the ten generated twins, in turn, unlimited, each item once: questions in both answer
+  styles by turns, and dense lessons (descriptions of the pictures, letters of the options; `captions.py`), three quarters
+  of the first third of the items and a fifth of the rest. The loss is on the reply alone. Each stream task withholds
+  question families and answer conventions from this split (the head of its file in `tasks/` says which): that is what a
+  stage can learn.
 - **Recipe**: `python -m tasks.twin_base.pretrain --install`, then `python -m tasks.twin_base.measure --card`; seed {seed}.
 - **Training**: {steps:,} steps of {batch} items, {minutes:.0f} minutes in two processes; mean loss of the last fifty
   steps {loss:.4f}, of the fifty at three quarters of the training {loss_before:.4f} (`training.jsonl` has all).
 - **Digest** (weights, configuration, tokenizer, processor): `{digest}`.
 
-Measured on the validation split, {items} greedy replies and {groups} groups of 8 rollouts at temperature 1 for each row, in
-percent. *signal*: groups neither all right nor all wrong. *pass@8*: groups with at least one right. *above_chance*:
-(accuracy - chance) / (1 - chance).
+Measured on the validation split, {items} greedy replies and {groups} groups of 8 rollouts at temperature 1 for each row,
+in percent. *signal*: groups neither all right nor all wrong. *pass@8*: groups with at least one right.
+*above_chance*: (accuracy - chance) / (1 - chance).
 
 {table}
 

@@ -43,8 +43,8 @@ def tokenizer_from(texts: Iterable[str], vocabulary: int = 2048) -> Any:
     core.add_tokens([AddedToken(mark, normalized=False) for mark in MARKS])
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        eos_token="<|im_end|>",  # noqa: S106
+        pad_token="<|endoftext|>",  # noqa: S106
         chat_template=qwen2_5_vl_chat_template,
         padding_side="left",
         model_max_length=2048,

@@ -1,6 +1,7 @@
 """The recipe of the twin base: ``python -m tasks.twin_base.pretrain`` makes it from scratch, seeded, on two cores.
 
-Data: the pretrain split of the ten twins, unlimited, both answer styles by turns; the loss is on the reply alone.
+Data: the pretrain split of the ten twins, unlimited, both answer styles by turns, and dense lessons on the same items
+(``captions``); the loss is on the reply alone.
 Two worker processes average their gradients. The state is saved every ``SAVE_EVERY`` steps, so a killed recipe goes on
 where it was; data and order depend on the step alone.
 """
@@ -14,13 +15,16 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
-from harness.core import Example, Style, Task, messages
+from harness.core import SPLITS, Example, Task, messages
 from harness.styles import STYLES
+from tasks.twin_base import captions
 
 WEIGHTS = Path(__file__).parent / "weights"
 SAVE_EVERY = 250
+DENSE_FIRST, DENSE_LATER, DENSE_UNTIL = 0.75, 0.2, 1 / 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +35,11 @@ class Recipe:
     processor with bfloat16 instructions, slower on one without.
     """
 
-    steps: int = 6000
+    steps: int = 7500
     batch: int = 40
     workers: int = 2
-    rate: float = 2e-3
-    warmup: int = 200
+    rate: float = 1e-3
+    warmup: int = 100
     decay_from: float = 0.6
     weight_decay: float = 0.05
     seed: int = 20250707
@@ -60,16 +64,37 @@ def worlds() -> tuple[Task, ...]:
     )
 
 
-def lesson(tasks: tuple[Task, ...], number: int) -> tuple[Task, Style, Example]:
-    """The ``number``-th pre-training item: tasks by turns, styles by turns within a task."""
-    index, task = divmod(number, len(tasks))
-    return tasks[task], STYLES[index % len(STYLES)], tasks[task].twin("pretrain", index // len(STYLES))
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """One pre-training item: what is asked, the reply to learn, and the pictures."""
+
+    prompt: str
+    reply: str
+    example: Example
+    pictured: bool
+
+
+def lesson(tasks: tuple[Task, ...], number: int, total: int) -> Lesson:
+    """The ``number``-th of ``total`` items: tasks by turns, styles by turns within a task, each item once.
+
+    Dense lessons (descriptions, letters of options) are three quarters of the first third and a fifth of the rest: a
+    tower that does not see yet learns from them what questions then build on.
+    """
+    index, turn = divmod(number, len(tasks))
+    task = tasks[turn]
+    example = task.twin("pretrain", index)
+    share = DENSE_FIRST if number < DENSE_UNTIL * total else DENSE_LATER
+    dense = captions.lesson(task.name, example) if Random(number).random() < share else None
+    if dense is not None:
+        prompt, reply = dense
+        return Lesson(prompt=prompt, reply=reply, example=example, pictured=prompt == captions.DESCRIBE)
+    style = STYLES[index % len(STYLES)]
+    reply = style.write(example.answers[0], example.rationale)
+    return Lesson(prompt=style.ask(task, example), reply=reply, example=example, pictured=True)
 
 
 def texts(tasks: tuple[Task, ...], items: int) -> list[str]:
-    """What the tokenizer is trained on: prompts and replies of the first items, both styles."""
-    from harness.core import SPLITS
-
+    """What the tokenizer is trained on: prompts and replies of the first items, both styles, and dense lessons."""
     lines = ["system\nYou are a helpful assistant.\nuser\nassistant\n"] * items
     for task in tasks:
         for index in range(items):
@@ -77,26 +102,27 @@ def texts(tasks: tuple[Task, ...], items: int) -> list[str]:
             example = task.twin(SPLITS[index % len(SPLITS)], index)
             lines += [style.ask(task, example) for style in STYLES]
             lines += [*example.answers, f" {example.rationale}"]
+            lines += captions.lesson(task.name, example) or ()
     return lines
 
 
 class Batches:
     """Turns items into padded tensors; the labels of everything but the reply are -100."""
 
-    def __init__(self, processor: Any, tasks: tuple[Task, ...]) -> None:
-        """Keep the processor and the worlds."""
-        self.processor, self.tasks = processor, tasks
+    def __init__(self, processor: Any, tasks: tuple[Task, ...], total: int) -> None:
+        """Keep the processor and the worlds; ``total`` is the number of items of the whole training."""
+        self.processor, self.tasks, self.total = processor, tasks, total
         self.end = processor.tokenizer.eos_token
 
     def make(self, numbers: range) -> list[dict[str, Any]]:
         """The items with these numbers as two batches, the shorter and the longer half: less padding, same mean."""
         items = []
         for number in numbers:
-            task, style, example = lesson(self.tasks, number)
-            turn = messages(style.ask(task, example), len(example.images))
+            item = lesson(self.tasks, number, self.total)
+            openers = item.example.images if item.pictured else ()
+            turn = messages(item.prompt, len(openers))
             prompt = self.processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-            reply = style.write(example.answers[0], example.rationale) + self.end
-            items.append((prompt, reply, [image() for image in example.images]))
+            items.append((prompt, item.reply + self.end, [opener() for opener in openers]))
         items.sort(key=lambda item: len(item[0]) + len(item[1]))
         half = len(items) // 2
         return [self._tensors(part) for part in (items[:half], items[half:]) if part]
@@ -128,7 +154,7 @@ def rate_at(recipe: Recipe, step: int) -> float:
 
 
 def attend_in_float32(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **options: Any) -> Any:
-    """The stock attention in float32: its bfloat16 backward pass is slower on a CPU than all matrix products together."""
+    """The stock attention in float32: on a CPU its bfloat16 backward pass costs more than all matrix products."""
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -165,7 +191,7 @@ def work(rank: int, recipe: Recipe, folder: Path) -> None:
     dist.init_process_group("gloo", store=dist.FileStore(str(folder / "rendezvous"), recipe.workers),
                             rank=rank, world_size=recipe.workers)  # fmt: skip
     processor = _processor(folder)
-    batches = Batches(processor, worlds())
+    batches = Batches(processor, worlds(), recipe.steps * recipe.workers * recipe.batch)
     ALL_ATTENTION_FUNCTIONS.register("float32_sdpa", attend_in_float32)
     ALL_MASK_ATTENTION_FUNCTIONS.register("float32_sdpa", sdpa_mask)
     model = model_for(processor.tokenizer, recipe.seed).train()

@@ -32,7 +32,7 @@ def pretrain_on(lesson: Lesson) -> Learned:
     processor = load_processor(lesson.model, lesson.scale)
     model = load_model(lesson.model, lesson.scale.precision).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
-    batches, size = Batches(processor, worlds()), lesson.scale.sft_batch
+    batches, size = Batches(processor, worlds(), 0), lesson.scale.sft_batch
     steps, tokens = len(lesson.examples) // size, 0
     for step in range(steps):
         start = SKIPPED * (1 + lesson.seed % 1000) + step * size

@@ -1,4 +1,4 @@
-"""The paper's figures: one script is one figure, and reads the published cells of results/ only.
+"""The paper's figures and tables: one script is one of them, and reads the published cells of results/ only.
 
 ``FIGURES`` names the script of each figure; importing this package loads nothing else. A script has
 ``draw(results, out, runs=()) -> list[Path]`` and runs as ``python -m paper_figures.<name>``.

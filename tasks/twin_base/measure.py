@@ -94,18 +94,19 @@ image processor and chat template, an own byte-level BPE tokenizer of {vocabular
 (patch 8, nine picture tokens). It exists to run the whole harness on two CPU cores. Its numbers say nothing about large
 models.
 
-- **Data**: the pretrain split of the ten generated twins, in turn, unlimited, each item once: questions in both answer
-  styles by turns, and dense lessons (descriptions of the pictures, letters of the options; `captions.py`), three quarters
-  of the first third of the items and a fifth of the rest. The loss is on the reply alone. Each stream task withholds
-  question families and answer conventions from this split (the head of its file in `tasks/` says which): that is what a
-  stage can learn.
-- **Recipe**: `python -m tasks.twin_base.pretrain --install`, then `python -m tasks.twin_base.measure --card`; seed {seed}.
+- **Data**: the pretrain split of the ten generated twins, in turn, unlimited, each item once: questions in both
+  answer styles by turns, and dense lessons (descriptions of the pictures, letters of the options; `captions.py`), three
+  quarters of the first third of the items and a fifth of the rest. The loss is on the reply alone. Each stream task
+  withholds question families and answer conventions from this split (the head of its file in `tasks/` says which):
+  that is what a stage can learn.
+- **Recipe**: `python -m tasks.twin_base.pretrain --install`, then `python -m tasks.twin_base.measure --card`;
+  seed {seed}.
 - **Training**: {steps:,} steps of {batch} items, {minutes:.0f} minutes in two processes; mean loss of the last fifty
   steps {loss:.4f}, of the fifty at three quarters of the training {loss_before:.4f} (`training.jsonl` has all).
 - **Digest** (weights, configuration, tokenizer, processor): `{digest}`.
 
-Measured on the validation split, {items} greedy replies and {groups} groups of 8 rollouts at temperature 1 for each row,
-in percent. *signal*: groups neither all right nor all wrong. *pass@8*: groups with at least one right.
+Measured on the validation split, {items} greedy replies and {groups} groups of 8 rollouts at temperature 1 for each
+row, in percent. *signal*: groups neither all right nor all wrong. *pass@8*: groups with at least one right.
 *above_chance*: (accuracy - chance) / (1 - chance).
 
 {table}

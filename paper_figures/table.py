@@ -1,0 +1,69 @@
+"""The results as one Markdown table: a row per paradigm, mean and standard error over its seeds, in percent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.core import UserError
+from harness.disk import write
+from harness.leaderboard import Summary, summary
+
+METRICS = (
+    "average_accuracy",
+    "learning_accuracy",
+    "gain",
+    "backward_transfer",
+    "fm_lai_T",
+    "forward_transfer",
+    "general_delta",
+    "malformed_share",
+    "other_average_accuracy",
+    "other_backward_transfer",
+)
+
+
+def draw(results: Path, out: Path, runs: Sequence[str] = ()) -> list[Path]:
+    """Write ``table.md`` for the largest group of published runs; ``runs`` is not used, a mean wants all seeds.
+
+    Raises:
+        UserError: where nothing is published.
+    """
+    found = summary(results)
+    if not found:
+        raise UserError(f"{results} holds no published run: harness publish RUN first")
+    groups = [row.group for row in found]
+    largest = max(dict.fromkeys(groups), key=lambda group: sum(row.n for row in found if row.group == group))
+    path = out / "table.md"
+    write(path, markdown([row for row in found if row.group == largest]).encode())
+    return [path]
+
+
+def markdown(rows: Sequence[Summary]) -> str:
+    """The table, best average accuracy first; the standard error stands behind ± where there are several seeds."""
+    lines = [
+        "| paradigm | style | seeds | " + " | ".join(METRICS) + " |",
+        "|---|---|---|" + "---|" * len(METRICS),
+    ]
+    for row in rows:
+        values = " | ".join(_value(row.mean[name], row.error[name]) for name in METRICS)
+        lines.append(f"| {row.paradigm} | {row.style} | {row.n} | {values} |")
+    return "\n".join([*lines, ""])
+
+
+def _value(mean: float | None, error: float | None) -> str:
+    """A mean in percent with its standard error; empty where undefined.
+
+    >>> _value(0.5, 0.0123), _value(-0.02, None), _value(None, None)
+    ('50.0 ± 1.2', '-2.0', '')
+    """
+    if mean is None:
+        return ""
+    return f"{100 * mean:.1f}" + ("" if error is None else f" ± {100 * error:.1f}")
+
+
+if __name__ == "__main__":
+    from paper_figures.page import command
+
+    sys.exit(command(draw))

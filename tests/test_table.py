@@ -1,0 +1,39 @@
+"""The results table: means and standard errors over seeds, in percent, joint training without an order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.core import UserError
+from harness.leaderboard import summary
+from harness.publish import publish
+from paper_figures import table
+from tests.fake_runs import MTL, SFT, fake_run
+
+
+def test_the_table_holds_a_row_per_paradigm_with_its_error_over_seeds(tmp_path: Path) -> None:
+    for seed in range(3):
+        publish(fake_run(tmp_path / "runs", SFT, seed=seed), tmp_path / "results")
+    publish(fake_run(tmp_path / "runs", MTL), tmp_path / "results")
+    (path,) = table.draw(tmp_path / "results", tmp_path / "out")
+    head, _, *rows = path.read_text().splitlines()
+    columns = [cell.strip() for cell in head.strip("|").split("|")]
+    found = {}
+    for row in rows:
+        cells = [cell.strip() for cell in row.strip().removeprefix("|").removesuffix("|").split("|")]
+        found[cells[0]] = dict(zip(columns, cells, strict=True))
+    (sft,) = [row for row in summary(tmp_path / "results") if row.paradigm == "sft"]
+    mean, error = sft.mean["backward_transfer"], sft.error["backward_transfer"]
+    assert mean is not None
+    assert error is not None
+    assert found["sft"]["backward_transfer"] == f"{100 * mean:.1f} ± {100 * error:.1f}"
+    assert found["sft"]["seeds"] == "3"
+    assert found["mtl"]["backward_transfer"] == ""
+    assert "±" not in found["mtl"]["average_accuracy"]
+
+
+def test_an_empty_results_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no published run"):
+        table.draw(tmp_path, tmp_path)

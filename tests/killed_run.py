@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fake_world import SLOW, engine_maker, fake_run, find
 
+from baselines import trainers
 from harness import record, syllabus
 from harness.core import Cell, Paradigm, Progress, Run, Stream, replace
 from harness.registry import typed
@@ -38,10 +39,19 @@ class Speaker:
 
 
 def real_run(paradigm: str, model: str) -> Run:
-    """Two tasks and one suite of the twins, small, with several optimiser steps a stage."""
+    """Two tasks and one suite of the twins, small, with six rollout batches or three SFT steps a stage."""
     stream = Stream(name="two", tasks=("gqa", "scienceqa"), epochs={"gqa": 1, "scienceqa": 1}, general=("pope",))
-    scale = replace(TWIN, model=model, train_items=64, test_items=8)
-    return Run(paradigm=typed(Paradigm, paradigm), stream=stream, scale=scale, limit=64)
+    scale = replace(
+        TWIN,
+        model=model,
+        train_items=24,
+        test_items=8,
+        sft_batch=8,
+        rollouts=4,
+        prompts_per_update=4,
+        updates_per_rollout_batch=1,
+    )
+    return Run(paradigm=typed(Paradigm, paradigm), stream=stream, scale=scale, limit=24)
 
 
 if __name__ == "__main__":
@@ -51,5 +61,7 @@ if __name__ == "__main__":
         record.environment = lambda: {"here": "the fake world"}
         run(fake_run(Path(model), SLOW), out, Speaker(), engine_maker([]))
     else:
+        # States are saved as often as they can be, so that a stage this short is resumed from one.
+        trainers.SAVE_SECONDS, trainers.SAVE_SHARE = 0.0, 1.0
         run(real_run(world, model), out, Speaker())
     print("done", flush=True)

@@ -26,7 +26,9 @@ def load_model(folder: Path, precision: str) -> Any:
     """The model of a local folder, from safetensors only, on the GPU where there is one."""
     import torch
     from transformers import AutoModelForImageTextToText
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # its bar of a second would cut through the run's display
     if not list(folder.glob("*.safetensors")):
         raise UserError(f"{folder} holds no *.safetensors weights: give the folder of a saved model")
     model = AutoModelForImageTextToText.from_pretrained(

@@ -24,7 +24,7 @@ from tasks.twin_base import captions
 
 WEIGHTS = Path(__file__).parent / "weights"
 SAVE_EVERY = 250
-DENSE_FIRST, DENSE_LATER, DENSE_UNTIL = 0.75, 0.2, 1 / 3
+DENSE_FIRST, DENSE_LATER, DENSE_UNTIL = 0.7, 0.2, 1 / 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +35,11 @@ class Recipe:
     processor with bfloat16 instructions, slower on one without.
     """
 
-    steps: int = 7500
+    steps: int = 5000
     batch: int = 40
     workers: int = 2
-    rate: float = 1e-3
-    warmup: int = 100
+    rate: float = 1.2e-3
+    warmup: int = 200
     decay_from: float = 0.6
     weight_decay: float = 0.05
     seed: int = 20250707
@@ -77,8 +77,8 @@ class Lesson:
 def lesson(tasks: tuple[Task, ...], number: int, total: int) -> Lesson:
     """The ``number``-th of ``total`` items: tasks by turns, styles by turns within a task, each item once.
 
-    Dense lessons (descriptions, letters of options) are three quarters of the first third and a fifth of the rest: a
-    tower that does not see yet learns from them what questions then build on.
+    Dense lessons (descriptions, letters of options) are 70% of the first quarter and a fifth of the rest: a tower that
+    does not see yet learns from them what questions then build on.
     """
     index, turn = divmod(number, len(tasks))
     task = tasks[turn]

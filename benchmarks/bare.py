@@ -31,7 +31,7 @@ def collator(processor: Any) -> Any:
 
 
 class Bare:
-    """The bare TRL trainer of a lesson: its settings, order, collated rows and reward; the data ready in memory."""
+    """The bare TRL trainer of a lesson: its settings, order, rows and reward; the data ready in memory."""
 
     def __init__(self, lesson: Lesson) -> None:
         """Take the settings from a held trainer, so that they cannot differ, and open all pictures."""

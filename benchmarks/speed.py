@@ -72,7 +72,7 @@ class Times:
         return median(one[clock] / other[clock] for one, other in zip(self.ours, self.theirs, strict=True))
 
     def detail(self) -> str:
-        """The medians behind the ratio, and the same ratio in processor time, which other processes hardly touch."""
+        """The medians behind the ratio, and the same ratio in processor time, which other processes disturb less."""
         ours, theirs = (median(wall for wall, _ in times) for times in (self.ours, self.theirs))
         return f"{ours:.2f} s / {theirs:.2f} s, median of {len(self.ours)} pairs; {self.ratio(1):.3f} in CPU time"
 
@@ -254,7 +254,7 @@ def runs(full: bool, work: Path) -> Iterator[Finding]:
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on, and how busy it was: one process more than processors makes every second longer."""
+    """What was measured on, and how busy it was: with more work than cores all seconds grow, and mean little."""
     libraries = {name: version(name) for name in ("torch", "transformers", "trl")}
     load = round(os.getloadavg()[0], 2)
     cores, threads = os.cpu_count(), os.environ.get("OMP_NUM_THREADS", "unset")

@@ -84,10 +84,10 @@ def test_dense_lessons_come_first_and_show_no_answer_convention() -> None:
 def test_the_rate_warms_up_holds_and_falls_to_a_twentieth() -> None:
     recipe = Recipe(steps=1000)
     rates = [rate_at(recipe, step) for step in range(1000)]
-    assert rates[0] == recipe.rate / recipe.warmup
-    assert rates[300] == rates[599] == recipe.rate
-    assert rates[-1] == pytest.approx(recipe.rate / 20, rel=0.01)
-    assert rates[600:] == sorted(rates[600:], reverse=True)
+    assert rates[0] == 1 / recipe.warmup
+    assert rates[300] == rates[499] == 1
+    assert rates[-1] == pytest.approx(1 / 20, rel=0.01)
+    assert rates[500:] == sorted(rates[500:], reverse=True)
 
 
 def test_the_folder_is_found_without_importing_tasks() -> None:

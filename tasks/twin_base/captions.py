@@ -18,7 +18,7 @@ ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
 
 def lesson(task: str, example: Example) -> tuple[str, str] | None:
     """(prompt, reply) of a dense lesson on an item: its letters or its pictures, by turns; None for bare text."""
-    letters_turn = Random(example.id).random() < 0.3 or not example.images
+    letters_turn = Random(example.id).random() < 0.5 or not example.images
     if example.choices and letters_turn:
         return letters(example)
     if not example.images:
@@ -30,7 +30,7 @@ def lesson(task: str, example: Example) -> tuple[str, str] | None:
 def letters(example: Example) -> tuple[str, str]:
     """The options as a prompt shows them, asked for in another order."""
     rng = Random(example.id)
-    order = rng.sample(range(len(example.choices)), min(4, len(example.choices)))
+    order = rng.sample(range(len(example.choices)), min(6, len(example.choices)))
     lines = [f"{chr(65 + n)}. {choice}" for n, choice in enumerate(example.choices)]
     asked = " , ".join(example.choices[n] for n in order)
     return (

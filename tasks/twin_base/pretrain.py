@@ -249,8 +249,13 @@ def work(rank: int, recipe: Recipe, folder: Path) -> None:
             running = []
         if rank == 0 and ((step + 1) % SAVE_EVERY == 0 or step + 1 == recipe.steps):
             aside = state_file.with_suffix(".new")
-            torch.save({"model": model.state_dict(), "optimisers": [o.state_dict() for o in optimisers], "step": step + 1,
-                        "seconds": time.monotonic() - started}, aside)  # fmt: skip
+            state = {
+                "model": model.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in optimisers],
+                "step": step + 1,
+                "seconds": time.monotonic() - started,
+            }
+            torch.save(state, aside)
             aside.replace(state_file)
             model.save_pretrained(folder / "model")
     dist.barrier()

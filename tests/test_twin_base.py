@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from harness.engines.transformers import TransformersEngine
 from harness.lineage import weights_digest
@@ -13,8 +14,10 @@ from harness.scales import TWIN, model_folder
 from harness.styles import STYLES
 from tasks.gqa import GQA
 from tasks.pope import POPE
+from tasks.twin_base import pretrain
 from tasks.twin_base.captions import DESCRIBE
 from tasks.twin_base.measure import bounds, measure_task, table
+from tasks.twin_base.model import processor_with
 from tasks.twin_base.pretrain import Recipe, lesson, rate_at, worlds
 
 FOLDER = model_folder(TWIN)
@@ -92,3 +95,35 @@ def test_the_rate_warms_up_holds_and_falls_to_a_twentieth() -> None:
 
 def test_the_folder_is_found_without_importing_tasks() -> None:
     assert Path(__file__).resolve().parents[1] / "tasks" / "twin_base" / "weights" == FOLDER
+
+
+class _Stopped(Exception):
+    """What stops the recipe in the middle."""
+
+
+@pytest.mark.slow
+def test_a_stopped_recipe_continues_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
+    monkeypatch.setattr(pretrain, "average_gradients", lambda model, workers: None)
+    recipe = Recipe(steps=5, batch=10, workers=1)
+    folders = []
+    for name in ("whole", "stopped"):
+        folder = tmp_path / name
+        processor_with(AutoTokenizer.from_pretrained(FOLDER)).save_pretrained(folder / "model")
+        folders.append(folder)
+    pretrain.Worker(0, recipe, folders[0]).train()
+    stopped = pretrain.Worker(0, recipe, folders[1])
+    step = stopped.step
+
+    def until_three(number: int) -> float:
+        if number == 3:
+            raise _Stopped
+        return step(number)
+
+    monkeypatch.setattr(stopped, "step", until_three)
+    with pytest.raises(_Stopped):
+        stopped.train()
+    again = pretrain.Worker(0, recipe, folders[1])
+    assert again.first == 2
+    again.train()
+    assert weights_digest(folders[0] / "model") == weights_digest(folders[1] / "model")

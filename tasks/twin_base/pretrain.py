@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from harness.styles import STYLES
 from tasks.twin_base import captions
 
 WEIGHTS = Path(__file__).parent / "weights"
-SAVE_EVERY = 250
+SAVE_EVERY, LOG_EVERY = 250, 50
 DENSE_FIRST, DENSE_LATER, DENSE_UNTIL = 0.7, 0.2, 1 / 4
 
 
@@ -191,73 +190,107 @@ def optimisers_for(model: Any, recipe: Recipe) -> tuple[Any, Any]:
     return muon, torch.optim.AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.98), weight_decay=decay)
 
 
-def work(rank: int, recipe: Recipe, folder: Path) -> None:
-    """One worker's training loop; worker 0 saves and logs."""
-    import torch
-    import torch.distributed as dist
-    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+class Worker:
+    """One of the processes: the whole model, its share of every batch, and for worker 0 the state and the log."""
 
-    from tasks.twin_base.model import model_for
+    def __init__(self, rank: int, recipe: Recipe, folder: Path) -> None:
+        """Build the model, or take it up where the last saved state left it."""
+        import torch
+        from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+        from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    torch.set_num_threads(1)
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    dist.init_process_group("gloo", store=dist.FileStore(str(folder / "rendezvous"), recipe.workers),
-                            rank=rank, world_size=recipe.workers)  # fmt: skip
-    processor = _processor(folder)
-    batches = Batches(processor, worlds(), recipe.steps * recipe.workers * recipe.batch)
-    ALL_ATTENTION_FUNCTIONS.register("float32_sdpa", attend_in_float32)
-    ALL_MASK_ATTENTION_FUNCTIONS.register("float32_sdpa", sdpa_mask)
-    model = model_for(processor.tokenizer, recipe.seed).train()
-    model.set_attn_implementation("float32_sdpa" if recipe.bfloat16 else "sdpa")
-    optimisers = optimisers_for(model, recipe)
-    peaks = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
-    state_file, log_file = folder / "state.pt", folder / "log.jsonl"
-    first, seconds = 0, 0.0
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        model.load_state_dict(state["model"])
-        for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-        first, seconds = state["step"], state["seconds"]
-    started = time.monotonic() - seconds
-    running: list[float] = []
-    for step in range(first, recipe.steps):
-        start = (step * recipe.workers + rank) * recipe.batch
-        for optimiser, peak in zip(optimisers, peaks, strict=True):
-            optimiser.param_groups[0]["lr"] = peak * rate_at(recipe, step)
-        parts = batches.make(range(start, start + recipe.batch))
+        from tasks.twin_base.model import model_for
+
+        self.rank, self.recipe, self.folder = rank, recipe, folder
+        processor = _processor(folder)
+        self.batches = Batches(processor, worlds(), recipe.steps * recipe.workers * recipe.batch)
+        ALL_ATTENTION_FUNCTIONS.register("float32_sdpa", attend_in_float32)
+        ALL_MASK_ATTENTION_FUNCTIONS.register("float32_sdpa", sdpa_mask)
+        self.model = model_for(processor.tokenizer, recipe.seed).train()
+        self.model.set_attn_implementation("float32_sdpa" if recipe.bfloat16 else "sdpa")
+        self.optimisers = optimisers_for(self.model, recipe)
+        self.peaks = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]
+        self.first, self.seconds = 0, 0.0
+        if self.state_file.exists():
+            state = torch.load(self.state_file, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(saved)
+            self.first, self.seconds = state["step"], state["seconds"]
+        self.started = time.monotonic() - self.seconds
+
+    @property
+    def state_file(self) -> Path:
+        """Where worker 0 keeps the resumable state; written aside and renamed."""
+        return self.folder / "state.pt"
+
+    def step(self, number: int) -> float:
+        """One update; the mean loss, in nats per reply token, of this worker's share."""
+        import torch
+
+        recipe, total = self.recipe, 0.0
+        for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
+            optimiser.param_groups[0]["lr"] = peak * rate_at(recipe, number)
+        start = (number * recipe.workers + self.rank) * recipe.batch
+        parts = self.batches.make(range(start, start + recipe.batch))
         targets = sum(int((part["labels"] >= 0).sum()) for part in parts)
-        total = 0.0
         for part in parts:
             share = (part["labels"] >= 0).sum() / targets
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
-                loss = model(**part).loss * share
+                loss = self.model(**part).loss * share
             loss.backward()
             total += loss.item()
-        average_gradients(model, recipe.workers)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in optimisers:
+        average_gradients(self.model, recipe.workers)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=False)
-        running.append(total)
-        if rank == 0 and (step + 1) % 50 == 0:
-            line = {"step": step + 1, "loss": sum(running) / len(running), "seconds": time.monotonic() - started}
-            with log_file.open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            print(f"step {step + 1} of {recipe.steps}: loss {line['loss']:.4f}, {line['seconds']:.0f} s", flush=True)
-            running = []
-        if rank == 0 and ((step + 1) % SAVE_EVERY == 0 or step + 1 == recipe.steps):
-            aside = state_file.with_suffix(".new")
-            state = {
-                "model": model.state_dict(),
-                "optimisers": [optimiser.state_dict() for optimiser in optimisers],
-                "step": step + 1,
-                "seconds": time.monotonic() - started,
-            }
-            torch.save(state, aside)
-            aside.replace(state_file)
-            model.save_pretrained(folder / "model")
+        return total
+
+    def save(self, done: int, log: list[dict[str, float]]) -> None:
+        """Write state, weights and log of ``done`` steps."""
+        import torch
+
+        state = {
+            "model": self.model.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "step": done,
+            "seconds": time.monotonic() - self.started,
+        }
+        aside = self.state_file.with_suffix(".new")
+        torch.save(state, aside)
+        aside.replace(self.state_file)
+        self.model.save_pretrained(self.folder / "model")
+        (self.folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+
+    def train(self) -> None:
+        """All steps from the first that is not yet done."""
+        log_file = self.folder / "log.jsonl"
+        log = [json.loads(line) for line in log_file.read_text().splitlines()] if self.first else []
+        log, losses = [line for line in log if line["step"] <= self.first], []
+        for number in range(self.first, self.recipe.steps):
+            losses.append(self.step(number))
+            done = number + 1
+            if self.rank == 0 and done % LOG_EVERY == 0:
+                seconds = time.monotonic() - self.started
+                log.append({"step": done, "loss": sum(losses) / len(losses), "seconds": seconds})
+                left = seconds / done * (self.recipe.steps - done)
+                loss = log[-1]["loss"]
+                print(f"step {done} of {self.recipe.steps}: loss {loss:.4f}, {left / 60:.0f} min left", flush=True)
+                losses = []
+            if self.rank == 0 and (done % SAVE_EVERY == 0 or done == self.recipe.steps):
+                self.save(done, log)
+
+
+def work(rank: int, recipe: Recipe, folder: Path) -> None:
+    """One process of the recipe."""
+    import torch
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    store = dist.FileStore(str(folder / "rendezvous"), recipe.workers)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=recipe.workers)
+    Worker(rank, recipe, folder).train()
     dist.barrier()
     dist.destroy_process_group()
 

@@ -106,6 +106,8 @@ def model(scale: Scale) -> str:
 def items(stream: Stream, data: Path | None) -> str:
     """Whether every task and suite of a stream gives a training and a test item whose pictures open.
 
+    Official data with another number of items than published is named: its scores compare with nobody's.
+
     Raises:
         UserError: naming the first task that does not.
     """
@@ -117,7 +119,22 @@ def items(stream: Stream, data: Path | None) -> str:
             for example in task.load(split, 1, data):
                 open_pictures(example)
     where = "generated twins" if data is None else str(data)
-    return f"{len(stream.tasks)} tasks and {len(stream.general)} suites of stream {stream.name} from {where}"
+    found = f"{len(stream.tasks)} tasks and {len(stream.general)} suites of stream {stream.name} from {where}"
+    return "; ".join([found, *([] if data is None else _other_counts(stream, data))])
+
+
+def _other_counts(stream: Stream, data: Path) -> list[str]:
+    """A remark for each official split whose number of items is not the published one."""
+    remarks = []
+    for task in (registry.typed(Task, name) for name in stream.tasks + stream.general):
+        for split, published in task.counts.items():
+            here = len(task.load(split, published + 1, data))
+            if here != published:
+                more = "more than " if here > published else ""
+                remarks.append(
+                    f"{task.name} {split} has {more}{min(here, published):,} items, published are {published:,}"
+                )
+    return remarks
 
 
 def _attempt(what: str, look: Callable[[], str]) -> Finding:

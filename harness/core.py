@@ -49,7 +49,8 @@ class Task:
 
     ``twin(split, index)`` generates an item, ``official(folder, split)`` reads the published data; both are marked by
     ``score(answer, example) -> [0, 1]``. ``suffix`` is the "answer directly" instruction of the direct style alone.
-    ``version`` is raised by hand whenever an item, a prompt or a mark changes.
+    ``version`` is raised by hand whenever an item, a prompt or a mark changes. ``counts`` says how many items each
+    official split has.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Task:
     twin: Callable[[str, int], Example]
     official: Callable[[Path, str], Sequence[Example]] | None = None
     twin_items: int | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     def load(self, split: str, limit: int, folder: Path | None = None) -> tuple[Example, ...]:
         """The first ``limit`` examples of a split: of the twin, or of the official data in ``folder``."""

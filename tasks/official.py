@@ -199,17 +199,6 @@ def gold_first(answers: object, where: str) -> tuple[str, ...]:
     return (gold, *given)
 
 
-def check_counts(task: str, split: str, found: int, expected: Mapping[str, int]) -> str | None:
-    """One line where a split has another number of items than the official data, else None.
-
-    >>> check_counts("vizwiz", "test", 5, {"test": 4319})
-    'vizwiz: 5 test items, the official data has 4,319'
-    """
-    if found == expected[split]:
-        return None
-    return f"{task}: {found:,} {split} items, the official data has {expected[split]:,}"
-
-
 def _line(error: BaseException) -> str:
     """The first line of an error's message, or its kind."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

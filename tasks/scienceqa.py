@@ -328,4 +328,5 @@ SCIENCEQA = Task(
     score=option_letter,
     twin=twin,
     official=official,
+    counts=COUNTS,
 )

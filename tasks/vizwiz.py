@@ -235,4 +235,5 @@ VIZWIZ = Task(
     score=vqa_accuracy,
     twin=twin,
     official=official,
+    counts=COUNTS,
 )

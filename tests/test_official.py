@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from realdata_layout import write_scienceqa
 
-from harness.core import UserError
-from tasks.official import check_counts, opened, picture_file
+from harness.check import items
+from harness.core import Stream, UserError
+from tasks.official import opened, picture_file
 from tasks.scienceqa import SCIENCEQA
 from tasks.vizwiz import VIZWIZ
 
@@ -353,6 +354,9 @@ def test_picture_file_takes_the_first_folder_that_has_it(tmp_path: Path) -> None
     assert picture_file("a.jpg", (tmp_path / "one", tmp_path / "two"), "x") == tmp_path / "two" / "a.jpg"
 
 
-def test_check_counts_speaks_up_only_where_the_count_differs() -> None:
-    assert check_counts("scienceqa", "test", 2017, {"test": 2017}) is None
-    assert "2,017" in str(check_counts("scienceqa", "test", 9, {"test": 2017}))
+def test_check_names_a_split_of_another_size_than_published(tmp_path: Path) -> None:
+    for split in SCIENCEQA.counts:
+        science(tmp_path, [science_row()] * 3, split)
+    stream = Stream(name="one", tasks=("scienceqa",), epochs={"scienceqa": 1}, general=())
+    assert "scienceqa test has 3 items, published are 2,017" in items(stream, tmp_path)
+    assert "published" not in items(stream, None)

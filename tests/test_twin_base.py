@@ -15,12 +15,13 @@ from harness.styles import STYLES
 from tasks.gqa import GQA
 from tasks.pope import POPE
 from tasks.twin_base import pretrain
-from tasks.twin_base.captions import DESCRIBE
+from tasks.twin_base.captions import DESCRIBE, LETTERS, LOOK_UP
 from tasks.twin_base.measure import bounds, measure_task, table
 from tasks.twin_base.model import processor_with
 from tasks.twin_base.pretrain import Recipe, lesson, rate_at, worlds
 
 FOLDER = model_folder(TWIN)
+DENSE = (DESCRIBE, LETTERS, LOOK_UP)
 CARD = json.loads((FOLDER / "measured.json").read_text())
 
 
@@ -65,7 +66,7 @@ def test_pretraining_takes_tasks_by_turns_and_no_item_twice() -> None:
     ids = [item.example.id for item in seen]
     assert len(set(ids)) == len(ids)
     assert all("/pretrain/" in name for name in ids)
-    dense = [item for item in seen if item.prompt == DESCRIBE or item.prompt.startswith("Name the letters")]
+    dense = [item for item in seen if item.prompt.startswith(DENSE)]
     assert 0.13 < len(dense) / len(seen) < 0.27
     thoughtful = [item for item in seen if item.reply.startswith("<think>")]
     assert 0.4 < len(thoughtful) / (len(seen) - len(dense)) < 0.6
@@ -74,12 +75,12 @@ def test_pretraining_takes_tasks_by_turns_and_no_item_twice() -> None:
 def test_dense_lessons_come_first_and_show_no_answer_convention() -> None:
     tasks = worlds()
     first = [lesson(tasks, number, 4000) for number in range(1000)]
-    dense = [item for item in first if item.prompt == DESCRIBE or item.prompt.startswith("Name the letters")]
+    dense = [item for item in first if item.prompt.startswith(DENSE)]
     assert len(dense) / len(first) > 0.55
     assert not any("?" in item.prompt.splitlines()[0] for item in dense)
     for item in dense:
-        if item.prompt.startswith("Name the letters"):
-            for part in item.reply.split(" , "):
+        if item.prompt.startswith(LETTERS):
+            for part in item.reply.removeprefix("so ").split(" , "):
                 option, letter = part.rsplit(" is ", 1)
                 assert f"{letter}. {option}" in item.prompt.splitlines()
 

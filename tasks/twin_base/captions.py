@@ -1,7 +1,8 @@
-"""Dense lessons for pre-training: describe a picture, name the letters of options.
+"""Dense lessons for pre-training: describe a picture, look things up in it, look letters of options up.
 
-A question pays for one fact of a picture, a description for all of them, so the vision tower learns several times
-faster from both than from questions alone. Nothing here asks a task's question or shows how it writes an answer.
+A question pays for one fact of a picture, these pay for all of them: the vision tower learns to see from descriptions,
+and attention learns to search, in pictures and in text, from look-ups. Nothing here asks a task's question or shows how
+it writes an answer.
 """
 
 from __future__ import annotations
@@ -10,33 +11,52 @@ from random import Random
 from typing import Any
 
 from harness.core import Example
+from tasks.drawing import COLOURS
 from tasks.twins import Scene
 
 DESCRIBE = "Describe the picture."
+LOOK_UP = "Name the colors of "
+LETTERS = "Name the letters of "
+LETTERS_SHARE, LOOK_UP_SHARE = 0.35, 0.5
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
 
 
-def lesson(task: str, example: Example) -> tuple[str, str] | None:
-    """(prompt, reply) of a dense lesson on an item: its letters or its pictures, by turns; None for bare text."""
-    letters_turn = Random(example.id).random() < 0.5 or not example.images
-    if example.choices and letters_turn:
-        return letters(example)
-    if not example.images:
-        return None
-    captions = [CAPTIONS[task](opener.args[0]) for opener in example.images]  # type: ignore[attr-defined]
-    return DESCRIBE, " ; ".join(captions)
-
-
-def letters(example: Example) -> tuple[str, str]:
-    """The options as a prompt shows them, asked for in another order."""
+def lesson(task: str, example: Example) -> tuple[str, str]:
+    """(prompt, reply) of a dense lesson on an item: letters, a look-up in its picture, or a description."""
     rng = Random(example.id)
-    order = rng.sample(range(len(example.choices)), min(6, len(example.choices)))
-    lines = [f"{chr(65 + n)}. {choice}" for n, choice in enumerate(example.choices)]
-    asked = " , ".join(example.choices[n] for n in order)
-    return (
-        "\n".join([f"Name the letters of {asked}", *lines]),
-        " , ".join(f"{example.choices[n]} is {chr(65 + n)}" for n in order),
-    )
+    if not example.images or rng.random() < LETTERS_SHARE:
+        return letters(rng, example.choices if example.choices and rng.random() < 0.5 else tuple(COLOURS))
+    scenes = [opener.args[0] for opener in example.images]  # type: ignore[attr-defined]
+    found = coloured(task, scenes[0]) if len(scenes) == 1 else {}
+    if len(found) > 1 and rng.random() < LOOK_UP_SHARE:
+        asked = rng.sample(sorted(found), len(found))
+        return LOOK_UP + " , ".join(asked), "the " + " , the ".join(f"{thing} is {found[thing]}" for thing in asked)
+    return DESCRIBE, " ; ".join(CAPTIONS[task](scene) for scene in scenes)
+
+
+def letters(rng: Random, words: tuple[str, ...]) -> tuple[str, str]:
+    """Two to five options as a prompt shows them, looked up in another order."""
+    options = rng.sample(words, min(len(words), rng.randint(2, 5)))
+    order = rng.sample(range(len(options)), len(options))
+    lines = [f"{chr(65 + n)}. {option}" for n, option in enumerate(options)]
+    asked = LETTERS + " , ".join(options[n] for n in order)
+    return "\n".join([asked, *lines]), "so " + " , ".join(f"{options[n]} is {chr(65 + n)}" for n in order)
+
+
+def coloured(task: str, scene: Scene) -> dict[str, str]:
+    """The things of a scene that are the only ones of their name, with their colours."""
+    if task in ("gqa", "pope"):
+        things = [(toy, colour) for _, toy, colour, *_ in scene[-1]]
+    elif task == "super-clevr":
+        things = [(kind, colour) for kind, colour, *_ in scene[2]]
+    elif task == "mmmu" and scene[0] == "toys":
+        things = [(toy, colour) for _, toy, colour, *_ in scene[3]]
+    elif task == "textvqa" and scene[0] == "pair":
+        things = [(scene[3], scene[5]), (scene[4], scene[6])]
+    else:
+        things = []
+    names = [name for name, _ in things]
+    return {name: colour for name, colour in things if names.count(name) == 1}
 
 
 def scienceqa(scene: Scene) -> str:

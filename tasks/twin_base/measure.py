@@ -95,8 +95,8 @@ image processor and chat template, an own byte-level BPE tokenizer of {vocabular
 models.
 
 - **Data**: the pretrain split of the ten generated twins, in turn, unlimited, each item once: questions in both
-  answer styles by turns, and dense lessons (descriptions of the pictures, letters of the options; `captions.py`), 70%
-  of the first quarter of the items and a fifth of the rest. The loss is on the reply alone. Each stream task
+  answer styles by turns, and dense lessons (descriptions, look-ups of colours and of letters; `captions.py`), 70% of
+  the first quarter of the items and a fifth of the rest. The loss is on the reply alone. Each stream task
   withholds question families and answer conventions from this split (the head of its file in `tasks/` says which):
   that is what a stage can learn.
 - **Recipe**: `python -m tasks.twin_base.pretrain --install`, then `python -m tasks.twin_base.measure --card`;

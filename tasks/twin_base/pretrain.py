@@ -36,7 +36,7 @@ class Recipe:
     processor with bfloat16 instructions, slower on one without.
     """
 
-    steps: int = 6500
+    steps: int = 5000
     batch: int = 40
     workers: int = 2
     rate: float = 4e-3
@@ -79,17 +79,17 @@ class Lesson:
 def lesson(tasks: tuple[Task, ...], number: int, total: int) -> Lesson:
     """The ``number``-th of ``total`` items: tasks by turns, styles by turns within a task, each item once.
 
-    Dense lessons (descriptions, letters of options) are 70% of the first quarter and a fifth of the rest: a tower that
-    does not see yet learns from them what questions then build on.
+    Dense lessons (descriptions and look-ups) are 70% of the first quarter and a fifth of the rest: a model that neither
+    sees nor searches yet learns from them what questions then build on.
     """
     index, turn = divmod(number, len(tasks))
     task = tasks[turn]
     example = task.twin("pretrain", index)
     share = DENSE_FIRST if number < DENSE_UNTIL * total else DENSE_LATER
-    dense = captions.lesson(task.name, example) if Random(number).random() < share else None
-    if dense is not None:
-        prompt, reply = dense
-        return Lesson(prompt=prompt, reply=reply, example=example, pictured=prompt == captions.DESCRIBE)
+    if Random(number).random() < share:
+        prompt, reply = captions.lesson(task.name, example)
+        pictured = not prompt.startswith(captions.LETTERS)
+        return Lesson(prompt=prompt, reply=reply, example=example, pictured=pictured)
     style = STYLES[index % len(STYLES)]
     reply = style.write(example.answers[0], example.rationale)
     return Lesson(prompt=style.ask(task, example), reply=reply, example=example, pictured=True)
@@ -104,7 +104,7 @@ def texts(tasks: tuple[Task, ...], items: int) -> list[str]:
             example = task.twin(SPLITS[index % len(SPLITS)], index)
             lines += [style.ask(task, example) for style in STYLES]
             lines += [*example.answers, f" {example.rationale}"]
-            lines += captions.lesson(task.name, example) or ()
+            lines += captions.lesson(task.name, example)
     return lines
 
 

@@ -15,8 +15,8 @@ from tasks.drawing import COLOURS
 from tasks.twins import Scene
 
 DESCRIBE = "Describe the picture."
-LOOK_UP = "Name the colors of "
-LETTERS = "Name the letters of "
+LOOK_UP = "Name the colors."
+LETTERS = "Name the letters."
 LETTERS_SHARE, LOOK_UP_SHARE = 0.35, 0.5
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
 
@@ -30,17 +30,20 @@ def lesson(task: str, example: Example) -> tuple[str, str]:
     found = coloured(task, scenes[0]) if len(scenes) == 1 else {}
     if len(found) > 1 and rng.random() < LOOK_UP_SHARE:
         asked = rng.sample(sorted(found), len(found))
-        return LOOK_UP + " , ".join(asked), "the " + " , the ".join(f"{thing} is {found[thing]}" for thing in asked)
+        return LOOK_UP, "the " + " , the ".join(f"{thing} is {found[thing]}" for thing in asked)
     return DESCRIBE, " ; ".join(CAPTIONS[task](scene) for scene in scenes)
 
 
 def letters(rng: Random, words: tuple[str, ...]) -> tuple[str, str]:
-    """Two to five options as a prompt shows them, looked up in another order."""
+    """Two to five options as a prompt shows them, looked up in a drawn order.
+
+    The order stays out of the prompt: named there too, each option would be found in two places, and the look-up takes
+    several times as long to learn.
+    """
     options = rng.sample(words, min(len(words), rng.randint(2, 5)))
     order = rng.sample(range(len(options)), len(options))
     lines = [f"{chr(65 + n)}. {option}" for n, option in enumerate(options)]
-    asked = LETTERS + " , ".join(options[n] for n in order)
-    return "\n".join([asked, *lines]), "so " + " , ".join(f"{options[n]} is {chr(65 + n)}" for n in order)
+    return "\n".join([LETTERS, *lines]), "so " + " , ".join(f"{options[n]} is {chr(65 + n)}" for n in order)
 
 
 def coloured(task: str, scene: Scene) -> dict[str, str]:

@@ -35,12 +35,13 @@ class Units:
     source: str
 
 
-# Measured with the twin base on two CPU cores and one thread.
+# Processor seconds of one core with an interim base: GRPO over 12 updates of 64 replies, SFT over 16 batches of 16, and
+# 256 replies of 24 and of 8 tokens. A filtered item is eight such replies.
 TWIN_UNITS = Units(
-    step={"sft": 0.10, "grpo": 0.60},
-    filtered=0.03,
-    item={"direct": 0.004, "cot": 0.010},
-    source="default costs of the twin, measured on two CPU cores",
+    step={"sft": 0.17, "grpo": 1.7},
+    filtered=0.05,
+    item={"direct": 0.004, "cot": 0.006},
+    source="default costs of the twin, measured on one CPU core",
 )
 
 

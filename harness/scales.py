@@ -22,7 +22,7 @@ TWIN = Scale(
         "cot": Decoding(name="greedy-32", max_new_tokens=32),
     },
     rates={"sft": 1e-3, "grpo": 1e-4},
-    train_items=512,
+    train_items=384,
     test_items=200,
     eval_batch=128,
     min_pixels=48 * 48,

@@ -15,7 +15,7 @@ from tasks.drawing import COLOURS
 from tasks.twins import Scene
 
 DESCRIBE = "Describe the picture."
-LOOK_UP = "Name the colors."
+LOOK_UP = "Name the colors of "
 LETTERS = "Name the letters."
 LETTERS_SHARE, LOOK_UP_SHARE = 0.35, 0.5
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
@@ -30,7 +30,7 @@ def lesson(task: str, example: Example) -> tuple[str, str]:
     found = coloured(task, scenes[0]) if len(scenes) == 1 else {}
     if len(found) > 1 and rng.random() < LOOK_UP_SHARE:
         asked = rng.sample(sorted(found), len(found))
-        return LOOK_UP, "the " + " , the ".join(f"{thing} is {found[thing]}" for thing in asked)
+        return LOOK_UP + " , ".join(asked), "the " + " , the ".join(f"{thing} is {found[thing]}" for thing in asked)
     return DESCRIBE, " ; ".join(CAPTIONS[task](scene) for scene in scenes)
 
 

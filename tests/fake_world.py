@@ -112,8 +112,8 @@ class FakeEngine:
     def sample(
         self, prompts: Sequence[Prompt], decoding: Decoding, rollouts: int, seed: int, top_p: float
     ) -> list[list[Generation]]:
-        """Not needed here."""
-        raise NotImplementedError
+        """No fake paradigm has a filter, so nothing may ask for samples."""
+        raise AssertionError("the fake engine was asked to sample")
 
 
 def engine_maker(journal: list[str]) -> Callable[[Path, Scale], FakeEngine]:

@@ -118,8 +118,8 @@ Wanted, and whether it holds in both styles:
 
 
 INTERIM = """
-**This base is interim: it fails some of the bounds at the end of this page, so no result is published from it.** Its
-settings stand in `recipe.json`.
+**This base is interim: it fails some of the bounds at the end of this page, so no result is published from it.**
+{note}
 """
 
 
@@ -132,7 +132,7 @@ def card(model: Path, found: dict[str, Any]) -> str:
     with safe_open(model / "model.safetensors", framework="numpy") as weights:
         parameters = sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
     return CARD.format(
-        interim="" if all(found["bounds"].values()) else INTERIM,
+        interim="" if all(found["bounds"].values()) else INTERIM.format(note=recipe.get("note", "")),
         parameters=parameters,
         vocabulary=len(json.loads((model / "tokenizer.json").read_text())["model"]["vocab"]),
         seed=recipe["seed"],

@@ -12,7 +12,7 @@ from baselines.sft import SFT
 from harness.core import Learned, Lesson, Stage, Stream, replace
 from harness.engines.transformers import load_model, load_processor
 
-RATE = 1e-4  # where the recipe's schedule ends: a twentieth of its peak
+RATE = 2e-4  # where the recipe's schedule ends: a twentieth of its peak
 SKIPPED = 10**7  # items far behind those that the recipe used
 
 
@@ -25,7 +25,7 @@ def pretrain_on(lesson: Lesson) -> Learned:
     """As many presentations of the pretrain split as the lesson has, by the recipe's loss, batch and optimiser."""
     import torch
 
-    from tasks.twin_base.pretrain import Batches, Recipe, worlds
+    from tasks.twin_base.pretrain import Batches, Recipe, reply_loss, worlds
 
     recipe = Recipe()
     torch.manual_seed(lesson.seed)
@@ -39,8 +39,7 @@ def pretrain_on(lesson: Lesson) -> Learned:
         parts = batches.make(range(start, start + size))
         targets = sum(int((part["labels"] >= 0).sum()) for part in parts)
         for part in parts:
-            loss = model(**part).loss * ((part["labels"] >= 0).sum() / targets)
-            loss.backward()
+            (reply_loss(model, part) / targets).backward()
         tokens += targets
         optimiser.step()
         optimiser.zero_grad()

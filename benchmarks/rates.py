@@ -18,14 +18,18 @@ from pathlib import Path
 from baselines.rft import RFT
 from baselines.sft import SFT
 from harness.core import Paradigm, replace
+from harness.scales import TWIN
 
-# Multiples of the scale's rate in steps of about the square root of ten, from a tenth to ten times.
-MULTIPLES = {"1": 0.1, "2": 0.3, "3": 1.0, "4": 3.0, "5": 10.0}
-GRID: dict[str, Paradigm] = {
-    f"{arm.name}-rate-{number}": replace(arm, name=f"{arm.name}-rate-{number}", rate=multiple)
-    for arm in (SFT, RFT)
-    for number, multiple in MULTIPLES.items()
+# AdamW's peak rates, in steps of about the square root of ten.
+RATES: dict[str, tuple[Paradigm, float, float]] = {
+    f"{arm.name}-rate-{number}": (arm, TWIN.rates[learner], rate)
+    for arm, learner, rates in (
+        (SFT, "sft", (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)),
+        (RFT, "grpo", (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)),
+    )
+    for number, rate in enumerate(rates, start=1)
 }
+GRID = {name: replace(arm, name=name, rate=rate / usual) for name, (arm, usual, rate) in RATES.items()}
 SFT_1, SFT_2, SFT_3, SFT_4, SFT_5, RFT_1, RFT_2, RFT_3, RFT_4, RFT_5 = GRID.values()
 
 
@@ -34,7 +38,6 @@ def rows(out: Path) -> list[dict[str, object]]:
     from harness.cells import read_cells
     from harness.matrix import from_cells
     from harness.metrics import ALL
-    from harness.scales import TWIN
     from tasks.streams import O1
 
     found: list[dict[str, object]] = []
@@ -43,9 +46,8 @@ def rows(out: Path) -> list[dict[str, object]]:
         paradigm = GRID[name]
         cells = read_cells(folder / "cells.csv")
         matrix = from_cells(cells, style=paradigm.style.name, tasks=O1.tasks, general=O1.general)
-        learner = "sft" if name.startswith("sft") else "grpo"
         values = {key: ALL[key].compute(matrix) for key in ("average_accuracy", "gain", "backward_transfer")}
-        found.append({"paradigm": name, "rate": TWIN.rates[learner] * paradigm.rate, **values})
+        found.append({"paradigm": name, "rate": RATES[name][2], **values})
     return found
 
 

@@ -202,6 +202,14 @@ def test_a_plan_counts_what_the_learners_do(tmp_path):
     assert plan.of(asked("mtl"), tmp_path).cells == 2 * 10 * 2
 
 
+def test_a_plan_counts_the_style_that_a_paradigm_brings_along(tmp_path):
+    usual = asked("sft")
+    scale = replace(usual.scale, decodings={**usual.scale.decodings, "own": usual.scale.decodings["direct"]})
+    own = replace(usual, scale=scale, paradigm=replace(usual.paradigm, style=replace(usual.paradigm.style, name="own")))
+    assert plan.of(own, tmp_path).cells == 8 * 10 * 3
+    assert plan.of(own, tmp_path).evaluation_seconds > plan.of(usual, tmp_path).evaluation_seconds
+
+
 def test_a_plan_for_few_items(tmp_path):
     few = plan.of(asked(limit=4), tmp_path)
     assert few.cell_items == 4

@@ -17,7 +17,7 @@ from tasks.twins import Scene
 DESCRIBE = "Describe the picture."
 LOOK_UP = "Name the colors of "
 LETTERS = "Name the letters."
-LETTERS_SHARE, LOOK_UP_SHARE = 0.35, 0.5
+LETTERS_SHARE, LOOK_UP_SHARE = 0.1, 0.5
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
 
 

@@ -95,12 +95,13 @@ image processor and chat template, an own byte-level BPE tokenizer of {vocabular
 models.
 
 - **Data**: the pretrain split of the ten generated twins, in turn, unlimited, each item once: questions in both
-  answer styles by turns, and dense lessons (descriptions, look-ups of colours and of letters; `captions.py`), 70% of
-  the first quarter of the items and a fifth of the rest. The loss is on the reply alone. Each stream task
+  answer styles by turns, and dense lessons (descriptions, look-ups of colours and of letters; `captions.py`), 60% of
+  the first third of the items with a picture and 15% of the rest. The loss is on the reply alone. Each stream task
   withholds question families and answer conventions from this split (the head of its file in `tasks/` says which):
   that is what a stage can learn.
 - **Recipe**: `python -m tasks.twin_base.pretrain --install`, then `python -m tasks.twin_base.measure --card`;
-  seed {seed}.
+  seed {seed}. The random weights have a shape in which attention looks words up from the first step
+  (`model.shape_weights`, after mimetic initialisation, arXiv:2305.09828); Muon for matrices, AdamW for the rest.
 - **Training**: {steps:,} steps of {batch} items, {minutes:.0f} minutes in two processes; mean loss of the last fifty
   steps {loss:.4f}, of the fifty at three quarters of the training {loss_before:.4f} (`training.jsonl` has all).
 - **Digest** (weights, configuration, tokenizer, processor): `{digest}`.

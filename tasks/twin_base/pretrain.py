@@ -13,39 +13,38 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from harness.core import SPLITS, Example, Task, messages
-from harness.styles import STYLES
+from harness.styles import COT_INSTRUCTION, STYLES
 from tasks.twin_base import captions
 
 WEIGHTS = Path(__file__).parent / "weights"
 SAVE_EVERY, LOG_EVERY = 250, 50
-DENSE_FIRST, DENSE_LATER, DENSE_UNTIL = 0.7, 0.2, 1 / 4
+DENSE_FIRST, DENSE_LATER, DENSE_UNTIL = 0.6, 0.15, 1 / 3
+PARTS = 2  # of a batch, the shorter and the longer half: less padding
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that decides the base: steps, batch per worker, workers, peak rates, warm-up, decay share, seed, precision.
+    """All that decides the base: steps, batch per worker, workers, peak rates, warm-up, decay share, seed.
 
     ``rate`` is Muon's, for the weight matrices, matched to AdamW's root mean square; ``other_rate`` is AdamW's, for
-    embeddings, norms and biases. Muon learns to look letters up from half the items that AdamW needs.
-    ``bfloat16``: matrix products in bfloat16 (weights, attention and optimiser stay in float32). Twice as fast on a
-    processor with bfloat16 instructions, slower on one without.
+    embeddings, norms, biases and the convolution of the patches.
     """
 
-    steps: int = 5000
+    steps: int = 3200
     batch: int = 40
     workers: int = 2
     rate: float = 4e-3
-    other_rate: float = 2e-3
-    warmup: int = 200
-    decay_from: float = 0.5
+    other_rate: float = 4e-3
+    warmup: int = 20
+    decay_from: float = 0.4
     weight_decay: float = 0.05
     seed: int = 20250707
-    bfloat16: bool = True
 
 
 def worlds() -> tuple[Task, ...]:
@@ -79,14 +78,14 @@ class Lesson:
 def lesson(tasks: tuple[Task, ...], number: int, total: int) -> Lesson:
     """The ``number``-th of ``total`` items: tasks by turns, styles by turns within a task, each item once.
 
-    Dense lessons (descriptions and look-ups) are 70% of the first quarter and a fifth of the rest: a model that neither
-    sees nor searches yet learns from them what questions then build on.
+    Dense lessons (descriptions and look-ups) are 60% of the first third and 15% of the rest: a model that does not see
+    yet learns from them what questions then build on. An item without a picture has none to describe, so it is asked.
     """
     index, turn = divmod(number, len(tasks))
     task = tasks[turn]
     example = task.twin("pretrain", index)
     share = DENSE_FIRST if number < DENSE_UNTIL * total else DENSE_LATER
-    if Random(number).random() < share:
+    if Random(number).random() < share * (1 if example.images else captions.LETTERS_SHARE):
         prompt, reply = captions.lesson(task.name, example)
         pictured = not prompt.startswith(captions.LETTERS)
         return Lesson(prompt=prompt, reply=reply, example=example, pictured=pictured)
@@ -108,6 +107,11 @@ def texts(tasks: tuple[Task, ...], items: int) -> list[str]:
     return lines
 
 
+def phrases(tasks: tuple[Task, ...]) -> list[str]:
+    """The instructions that end the prompts of these tasks."""
+    return [COT_INSTRUCTION, *(task.suffix for task in tasks)]
+
+
 class Batches:
     """Turns items into padded tensors; the labels of everything but the reply are -100."""
 
@@ -117,7 +121,7 @@ class Batches:
         self.end = processor.tokenizer.eos_token
 
     def make(self, numbers: range) -> list[dict[str, Any]]:
-        """The items with these numbers as two batches, the shorter and the longer half: less padding, same mean."""
+        """The items with these numbers in ``PARTS`` batches, from short to long: less padding, same mean."""
         items = []
         for number in numbers:
             item = lesson(self.tasks, number, self.total)
@@ -126,8 +130,8 @@ class Batches:
             prompt = self.processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
             items.append((prompt, item.reply + self.end, [opener() for opener in openers]))
         items.sort(key=lambda item: len(item[0]) + len(item[1]))
-        half = len(items) // 2
-        return [self._tensors(part) for part in (items[:half], items[half:]) if part]
+        cuts = [part * len(items) // PARTS for part in range(PARTS + 1)]
+        return [self._tensors(items[start:end]) for start, end in pairwise(cuts) if start < end]
 
     def _tensors(self, items: list[tuple[str, str, list[Any]]]) -> dict[str, Any]:
         import torch
@@ -155,13 +159,14 @@ def rate_at(recipe: Recipe, step: int) -> float:
     return min(1.0, (step + 1) / recipe.warmup) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def attend_in_float32(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **options: Any) -> Any:
-    """The stock attention in float32: on a CPU its bfloat16 backward pass costs more than all matrix products."""
-    import torch
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+def reply_loss(model: Any, batch: dict[str, Any]) -> Any:
+    """The summed negative log-likelihood of a batch's reply tokens, in nats; only their logits are computed."""
+    from torch.nn.functional import cross_entropy
 
-    with torch.autocast("cpu", enabled=False):
-        return sdpa_attention_forward(module, query.float(), key.float(), value.float(), attention_mask, **options)
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    labels = batch["labels"][:, 1:]
+    states = model.model(**inputs).last_hidden_state[:, :-1]
+    return cross_entropy(model.lm_head(states[labels >= 0]), labels[labels >= 0], reduction="sum")
 
 
 def average_gradients(model: Any, workers: int) -> None:
@@ -180,14 +185,16 @@ def average_gradients(model: Any, workers: int) -> None:
 
 
 def optimisers_for(model: Any, recipe: Recipe) -> tuple[Any, Any]:
-    """Muon (Keller Jordan, 2024) for the weight matrices, AdamW for everything else."""
+    """Muon for the weight matrices, AdamW for everything else."""
     import torch
+
+    from tasks.twin_base.muon import Muon
 
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     decay = recipe.weight_decay
-    muon = torch.optim.Muon(matrices, lr=recipe.rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
-    return muon, torch.optim.AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.98), weight_decay=decay)
+    muon = Muon(matrices, lr=recipe.rate, weight_decay=decay)
+    return muon, torch.optim.AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.98), weight_decay=0.0)
 
 
 class Worker:
@@ -196,18 +203,13 @@ class Worker:
     def __init__(self, rank: int, recipe: Recipe, folder: Path) -> None:
         """Build the model, or take it up where the last saved state left it."""
         import torch
-        from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
-        from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
         from tasks.twin_base.model import model_for
 
         self.rank, self.recipe, self.folder = rank, recipe, folder
         processor = _processor(folder)
         self.batches = Batches(processor, worlds(), recipe.steps * recipe.workers * recipe.batch)
-        ALL_ATTENTION_FUNCTIONS.register("float32_sdpa", attend_in_float32)
-        ALL_MASK_ATTENTION_FUNCTIONS.register("float32_sdpa", sdpa_mask)
         self.model = model_for(processor.tokenizer, recipe.seed).train()
-        self.model.set_attn_implementation("float32_sdpa" if recipe.bfloat16 else "sdpa")
         self.optimisers = optimisers_for(self.model, recipe)
         self.peaks = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]
         self.first, self.seconds = 0, 0.0
@@ -235,9 +237,7 @@ class Worker:
         parts = self.batches.make(range(start, start + recipe.batch))
         targets = sum(int((part["labels"] >= 0).sum()) for part in parts)
         for part in parts:
-            share = (part["labels"] >= 0).sum() / targets
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
-                loss = self.model(**part).loss * share
+            loss = reply_loss(self.model, part) / targets
             loss.backward()
             total += loss.item()
         average_gradients(self.model, recipe.workers)
@@ -320,7 +320,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rendezvous").unlink(missing_ok=True)
     if not (folder / "model" / "tokenizer.json").exists():
-        processor_with(tokenizer_from(texts(worlds(), 2000))).save_pretrained(folder / "model")
+        processor_with(tokenizer_from(texts(worlds(), 2000), phrases(worlds()))).save_pretrained(folder / "model")
     torch.multiprocessing.spawn(work, (recipe, folder), nprocs=recipe.workers)
     if arguments.install:
         shutil.copytree(folder / "model", WEIGHTS, dirs_exist_ok=True)

@@ -209,9 +209,8 @@ def test_advantages_rise_with_the_reward_and_equal_rewards_teach_nothing(
             for other, rival in zip(rewards_G, advantages_G, strict=True):
                 assert (gain > rival) == (one > other)
                 assert (gain == rival) == (one == other)
-    dull = task(score=lambda answer, example: 1 / 3)
-    made = lesson(bases[0], tmp_path / "b", replace(RFT_NOCOT, kl=0.0))
-    trainer = grpo_trainer(replace(made, examples=tuple((dull, example) for _, example in made.examples)))
+    trainer = grpo_trainer(lesson(bases[0], tmp_path / "b", replace(RFT_NOCOT, kl=0.0)))
+    trainer.reward_funcs = [lambda completions, **_: [1 / 3] * len(completions)]
     trainer.model.train()
     inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
     trainer.current_gradient_accumulation_steps = 1

@@ -137,7 +137,7 @@ def test_a_stopped_recipe_continues_to_the_same_weights(tmp_path: Path, monkeypa
 def test_muon_turns_matrices_towards_orthogonal_ones_and_steps_as_its_equation_says() -> None:
     import torch
 
-    from tasks.twin_base.muon import Muon, orthogonal
+    from tasks.twin_base.muon import muon, orthogonal
 
     torch.manual_seed(0)
     values = torch.linalg.svdvals(orthogonal(torch.randn(3, 24, 40)))
@@ -146,7 +146,7 @@ def test_muon_turns_matrices_towards_orthogonal_ones_and_steps_as_its_equation_s
     weight.grad = torch.randn(40, 24)
     wanted = 0.95 * 0.05 * weight.grad + 0.05 * weight.grad  # Nesterov: the mean once more, mixed with the gradient
     update = orthogonal(wanted.T[None])[0].T
-    Muon([weight], lr=0.1, weight_decay=0.5).step()
+    muon([weight], lr=0.1, weight_decay=0.5).step()
     assert torch.allclose(weight, 0.95 * torch.ones(40, 24) - 0.1 * 0.2 * 40**0.5 * update, atol=1e-5)
 
 

@@ -188,13 +188,12 @@ def optimisers_for(model: Any, recipe: Recipe) -> tuple[Any, Any]:
     """Muon for the weight matrices, AdamW for everything else."""
     import torch
 
-    from tasks.twin_base.muon import Muon
+    from tasks.twin_base.muon import muon
 
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
-    decay = recipe.weight_decay
-    muon = Muon(matrices, lr=recipe.rate, weight_decay=decay)
-    return muon, torch.optim.AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    adamw = torch.optim.AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    return muon(matrices, lr=recipe.rate, weight_decay=recipe.weight_decay), adamw
 
 
 class Worker:

@@ -16,43 +16,39 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from baselines.rft import RFT, RFT_NOCOT, RFT_NOKL, RIF_RFT
-from baselines.sft import MTL, SFT
-from benchmarks.noise_floor import MORE_PRETRAINING
-from benchmarks.rates import GRID
 from harness.core import Paradigm, Run
+from harness.registry import load_plugins, typed
 from harness.scales import TWIN
 from harness.syllabus import run_id
 from tasks.streams import DEFAULT, O1
 
 SEEDS = range(5)
 GRID_SEED = 100  # none of the published ones
-ONCE = (RIF_RFT, RFT_NOKL, RFT_NOCOT, MTL, MORE_PRETRAINING)
-PLUGINS = ("benchmarks/rates.py", "benchmarks/noise_floor.py")
+ONCE = ("rif-rft", "rft-nokl", "rft-nocot", "mtl", "more-pretraining")
+PLUGINS = (Path("benchmarks/rates.py"), Path("benchmarks/noise_floor.py"))
 
 
 def grid() -> list[Run]:
     """The runs that choose the rates, the long ones first."""
+    names = [f"{arm}-rate-{number}" for arm in ("rft", "sft") for number in range(1, 6)]
     return [
-        Run(paradigm=paradigm, stream=O1, scale=TWIN, seed=GRID_SEED, split="validation")
-        for paradigm in reversed(GRID.values())
+        Run(paradigm=typed(Paradigm, name), stream=O1, scale=TWIN, seed=GRID_SEED, split="validation") for name in names
     ]
 
 
 def runs() -> list[Run]:
     """The runs that are published, the long ones first."""
-    chosen: list[tuple[Paradigm, int]] = [(RFT, seed) for seed in SEEDS]
-    chosen += [(paradigm, 0) for paradigm in ONCE]
-    chosen += [(SFT, seed) for seed in SEEDS]
-    return [Run(paradigm=paradigm, stream=DEFAULT, scale=TWIN, seed=seed) for paradigm, seed in chosen]
+    chosen = [("rft", seed) for seed in SEEDS] + [(name, 0) for name in ONCE] + [("sft", seed) for seed in SEEDS]
+    return [Run(paradigm=typed(Paradigm, name), stream=DEFAULT, scale=TWIN, seed=seed) for name, seed in chosen]
 
 
 def command(run: Run) -> list[str]:
     """The words that start a run."""
     words = [sys.executable, "-m", "harness.cli", "run", "--paradigm", run.paradigm.name, "--seq", run.stream.name]
     words += ["--seed", str(run.seed), "--split", run.split]
-    return [*words, *(word for plugin in PLUGINS for word in ("--plugin", plugin))]
+    return [*words, *(word for plugin in PLUGINS for word in ("--plugin", str(plugin)))]
 
 
 def do(run: Run) -> int:
@@ -71,6 +67,7 @@ def main() -> None:
     parser.add_argument("--grid", action="store_true")
     parser.add_argument("--publish", action="store_true")
     arguments = parser.parse_args()
+    load_plugins(PLUGINS)
     if arguments.publish:
         for run in runs():
             subprocess.run([sys.executable, "-m", "harness.cli", "publish", run_id(run)], check=True)

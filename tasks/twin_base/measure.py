@@ -96,7 +96,7 @@ models.
 
 - **Data**: the pretrain split of the ten generated twins, in turn, unlimited, each item once: questions in both
   answer styles by turns, and dense lessons (descriptions, look-ups of colours and of letters; `captions.py`), 60% of
-  the first third of the items with a picture and 15% of the rest. The loss is on the reply alone. Each stream task
+  the first quarter of the items with a picture and 15% of the rest. The loss is on the reply alone. Each stream task
   withholds question families and answer conventions from this split (the head of its file in `tasks/` says which):
   that is what a stage can learn.
 - **Recipe**: `python -m tasks.twin_base.pretrain --install`, then `python -m tasks.twin_base.measure --card`;

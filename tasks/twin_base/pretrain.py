@@ -24,7 +24,7 @@ from tasks.twin_base import captions
 
 WEIGHTS = Path(__file__).parent / "weights"
 SAVE_EVERY, LOG_EVERY = 250, 50
-DENSE_FIRST, DENSE_LATER, DENSE_UNTIL = 0.6, 0.15, 1 / 3
+DENSE_FIRST, DENSE_LATER, DENSE_UNTIL = 0.6, 0.15, 0.25
 PARTS = 2  # of a batch, the shorter and the longer half: less padding
 
 
@@ -36,7 +36,7 @@ class Recipe:
     embeddings, norms, biases and the convolution of the patches.
     """
 
-    steps: int = 3200
+    steps: int = 5400
     batch: int = 40
     workers: int = 2
     rate: float = 4e-3
@@ -78,7 +78,7 @@ class Lesson:
 def lesson(tasks: tuple[Task, ...], number: int, total: int) -> Lesson:
     """The ``number``-th of ``total`` items: tasks by turns, styles by turns within a task, each item once.
 
-    Dense lessons (descriptions and look-ups) are 60% of the first third and 15% of the rest: a model that does not see
+    Dense lessons (descriptions and look-ups) are 60% of the first quarter and 15% of the rest: a model that does not see
     yet learns from them what questions then build on. An item without a picture has none to describe, so it is asked.
     """
     index, turn = divmod(number, len(tasks))

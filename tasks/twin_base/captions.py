@@ -25,13 +25,19 @@ def lesson(task: str, example: Example) -> tuple[str, str]:
     """(prompt, reply) of a dense lesson on an item: letters, a look-up in its picture, or a description."""
     rng = Random(example.id)
     if not example.images or rng.random() < LETTERS_SHARE:
-        return letters(rng, example.choices if example.choices and rng.random() < 0.5 else tuple(COLOURS))
+        return letters_of(example)
     scenes = [opener.args[0] for opener in example.images]  # type: ignore[attr-defined]
     found = coloured(task, scenes[0]) if len(scenes) == 1 else {}
     if len(found) > 1 and rng.random() < LOOK_UP_SHARE:
         asked = rng.sample(sorted(found), len(found))
         return LOOK_UP + " , ".join(asked), "the " + " , the ".join(f"{thing} is {found[thing]}" for thing in asked)
     return DESCRIBE, " ; ".join(CAPTIONS[task](scene) for scene in scenes)
+
+
+def letters_of(example: Example) -> tuple[str, str]:
+    """A look-up of letters that an item stands for, among its own options or among colours."""
+    rng = Random(f"{example.id} letters")
+    return letters(rng, example.choices if example.choices and rng.random() < 0.5 else tuple(COLOURS))
 
 
 def letters(rng: Random, words: tuple[str, ...]) -> tuple[str, str]:

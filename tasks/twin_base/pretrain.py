@@ -24,7 +24,8 @@ from tasks.twin_base import captions
 
 WEIGHTS = Path(__file__).parent / "weights"
 SAVE_EVERY, LOG_EVERY = 250, 50
-DENSE_FIRST, DENSE_LATER, DENSE_UNTIL = 0.6, 0.15, 0.25
+LETTERS_UNTIL = 0.02
+DENSE_FIRST, DENSE_LATER, DENSE_UNTIL = 0.6, 0.15, 0.3
 PARTS = 2  # of a batch, the shorter and the longer half: less padding
 
 
@@ -36,13 +37,13 @@ class Recipe:
     embeddings, norms, biases and the convolution of the patches.
     """
 
-    steps: int = 5400
+    steps: int = 4000
     batch: int = 40
     workers: int = 2
-    rate: float = 4e-3
-    other_rate: float = 4e-3
+    rate: float = 3e-3
+    other_rate: float = 3e-3
     warmup: int = 20
-    decay_from: float = 0.4
+    decay_from: float = 0.3
     weight_decay: float = 0.05
     seed: int = 20250707
 
@@ -78,12 +79,16 @@ class Lesson:
 def lesson(tasks: tuple[Task, ...], number: int, total: int) -> Lesson:
     """The ``number``-th of ``total`` items: tasks by turns, styles by turns within a task, each item once.
 
-    Dense lessons (descriptions and look-ups) are 60% of the first quarter and 15% of the rest: a model that does not see
-    yet learns from them what questions then build on. An item without a picture has none to describe, so it is asked.
+    The first 2% are look-ups of letters alone, the skill that several tasks share. Dense lessons (descriptions and
+    look-ups) are then 60% until 30% are done, and 15% of the rest: a model that does not see yet learns from them what
+    questions then build on. An item without a picture has none to describe, so it is asked.
     """
     index, turn = divmod(number, len(tasks))
     task = tasks[turn]
     example = task.twin("pretrain", index)
+    if number < LETTERS_UNTIL * total:
+        prompt, reply = captions.letters_of(example)
+        return Lesson(prompt=prompt, reply=reply, example=example, pictured=False)
     share = DENSE_FIRST if number < DENSE_UNTIL * total else DENSE_LATER
     if Random(number).random() < share * (1 if example.images else captions.LETTERS_SHARE):
         prompt, reply = captions.lesson(task.name, example)

@@ -15,13 +15,13 @@ from harness.styles import STYLES
 from tasks.gqa import GQA
 from tasks.pope import POPE
 from tasks.twin_base import pretrain
-from tasks.twin_base.captions import DESCRIBE, LETTERS, LOOK_UP
+from tasks.twin_base.captions import DESCRIBE, LETTERS, LOOK_UP, ONE_LETTER
 from tasks.twin_base.measure import bounds, measure_task, table
 from tasks.twin_base.model import processor_with
 from tasks.twin_base.pretrain import Recipe, lesson, rate_at, worlds
 
 FOLDER = model_folder(TWIN)
-DENSE = (DESCRIBE, LETTERS, LOOK_UP)
+DENSE = (DESCRIBE, LETTERS, LOOK_UP, ONE_LETTER)
 CARD = json.loads((FOLDER / "measured.json").read_text())
 
 
@@ -70,7 +70,7 @@ def test_pretraining_takes_tasks_by_turns_and_no_item_twice() -> None:
     assert len(set(ids)) == len(ids)
     assert all("/pretrain/" in name for name in ids)
     dense = [item for item in seen if item.prompt.startswith(DENSE)]
-    assert 0.08 < len(dense) / len(seen) < 0.2
+    assert 0.12 < len(dense) / len(seen) < 0.25
     thoughtful = [item for item in seen if item.reply.startswith("<think>")]
     assert 0.4 < len(thoughtful) / (len(seen) - len(dense)) < 0.6
 
@@ -78,11 +78,14 @@ def test_pretraining_takes_tasks_by_turns_and_no_item_twice() -> None:
 def test_dense_lessons_come_first_and_show_no_answer_convention() -> None:
     tasks = worlds()
     first = [lesson(tasks, number, 4000) for number in range(1000)]
-    assert all(item.prompt.startswith(LETTERS) for item in first[:80])
+    assert all(item.prompt.startswith((LETTERS, ONE_LETTER)) for item in first[:200])
     dense = [item for item in first if item.prompt.startswith(DENSE)]
-    assert 0.45 < (len(dense) - 80) / (len(first) - 80) < 0.6
+    assert 0.45 < (len(dense) - 200) / (len(first) - 200) < 0.65
     assert not any("?" in item.prompt.splitlines()[0] for item in dense)
     for item in dense:
+        if item.prompt.startswith(ONE_LETTER):
+            option = item.prompt.splitlines()[0].removeprefix(f"{ONE_LETTER} ")
+            assert f"{item.reply}. {option}" in item.prompt.splitlines()
         if item.prompt.startswith(LETTERS):
             for part in item.reply.removeprefix("so ").split(" , "):
                 option, letter = part.rsplit(" is ", 1)

@@ -17,15 +17,14 @@ from tasks.twins import Scene
 DESCRIBE = "Describe the picture."
 LOOK_UP = "Name the colors of "
 LETTERS = "Name the letters."
-LETTERS_SHARE, LOOK_UP_SHARE = 0.1, 0.5
+ONE_LETTER = "Name the letter of"
+LOOK_UP_SHARE = 0.5
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
 
 
 def lesson(task: str, example: Example) -> tuple[str, str]:
-    """(prompt, reply) of a dense lesson on an item: letters, a look-up in its picture, or a description."""
+    """(prompt, reply) of a dense lesson on an item with a picture: a look-up in it, or its description."""
     rng = Random(example.id)
-    if not example.images or rng.random() < LETTERS_SHARE:
-        return letters_of(example)
     scenes = [opener.args[0] for opener in example.images]  # type: ignore[attr-defined]
     found = coloured(task, scenes[0]) if len(scenes) == 1 else {}
     if len(found) > 1 and rng.random() < LOOK_UP_SHARE:
@@ -34,21 +33,19 @@ def lesson(task: str, example: Example) -> tuple[str, str]:
     return DESCRIBE, " ; ".join(CAPTIONS[task](scene) for scene in scenes)
 
 
-def letters_of(example: Example) -> tuple[str, str]:
-    """A look-up of letters that an item stands for, among its own options or among colours."""
-    rng = Random(f"{example.id} letters")
-    return letters(rng, example.choices if example.choices and rng.random() < 0.5 else tuple(COLOURS))
+def letters(example: Example) -> tuple[str, str]:
+    """A look-up among an item's own options, or among colours: the letter of one of them, or all in a drawn order.
 
-
-def letters(rng: Random, words: tuple[str, ...]) -> tuple[str, str]:
-    """Two to five options as a prompt shows them, looked up in a drawn order.
-
-    The order stays out of the prompt: named there too, each option would be found in two places, and the look-up takes
-    several times as long to learn.
+    Where all are asked, the order stays out of the prompt: named there too, each option would be found in two places,
+    and the look-up takes several times as long to learn.
     """
+    rng = Random(f"{example.id} letters")
+    words = example.choices if example.choices and rng.random() < 0.5 else tuple(COLOURS)
     options = rng.sample(words, min(len(words), rng.randint(2, 5)))
-    order = rng.sample(range(len(options)), len(options))
     lines = [f"{chr(65 + n)}. {option}" for n, option in enumerate(options)]
+    order = rng.sample(range(len(options)), len(options))
+    if rng.random() < 0.5:
+        return "\n".join([f"{ONE_LETTER} {options[order[0]]}", *lines]), chr(65 + order[0])
     return "\n".join([LETTERS, *lines]), "so " + " , ".join(f"{options[n]} is {chr(65 + n)}" for n in order)
 
 

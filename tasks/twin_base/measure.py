@@ -95,10 +95,10 @@ image processor and chat template, an own byte-level BPE tokenizer of {vocabular
 models.
 
 - **Data**: the pretrain split of the ten generated twins, in turn, unlimited, each item once: questions in both
-  answer styles by turns, and dense lessons (descriptions, look-ups of colours and of letters; `captions.py`), 60% of
-  the first quarter of the items with a picture and 15% of the rest. The loss is on the reply alone. Each stream task
-  withholds question families and answer conventions from this split (the head of its file in `tasks/` says which):
-  that is what a stage can learn.
+  answer styles by turns, and lessons on the same items (`captions.py`): look-ups of option letters, alone in the first
+  5% and 5% of the rest; descriptions and look-ups of colours, 60% of the items with a picture until 30% are done and
+  15% later. The loss is on the reply alone. Each stream task withholds question families and answer conventions from
+  this split (the head of its file in `tasks/` says which): that is what a stage can learn.
 - **Recipe**: `python -m tasks.twin_base.pretrain --install`, then `python -m tasks.twin_base.measure --card`;
   seed {seed}. The random weights have a shape in which attention looks words up from the first step
   (`model.shape_weights`, after mimetic initialisation, arXiv:2305.09828); Muon for matrices, AdamW for the rest.

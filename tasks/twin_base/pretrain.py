@@ -24,7 +24,7 @@ from tasks.twin_base import captions
 
 WEIGHTS = Path(__file__).parent / "weights"
 SAVE_EVERY, LOG_EVERY = 250, 50
-LETTERS_UNTIL = 0.02
+LETTERS_UNTIL, LETTERS_LATER = 0.05, 0.05
 DENSE_FIRST, DENSE_LATER, DENSE_UNTIL = 0.6, 0.15, 0.3
 PARTS = 2  # of a batch, the shorter and the longer half: less padding
 
@@ -37,7 +37,7 @@ class Recipe:
     embeddings, norms, biases and the convolution of the patches.
     """
 
-    steps: int = 4000
+    steps: int = 3600
     batch: int = 40
     workers: int = 2
     rate: float = 3e-3
@@ -79,21 +79,22 @@ class Lesson:
 def lesson(tasks: tuple[Task, ...], number: int, total: int) -> Lesson:
     """The ``number``-th of ``total`` items: tasks by turns, styles by turns within a task, each item once.
 
-    The first 2% are look-ups of letters alone, the skill that several tasks share. Dense lessons (descriptions and
-    look-ups) are then 60% until 30% are done, and 15% of the rest: a model that does not see yet learns from them what
-    questions then build on. An item without a picture has none to describe, so it is asked.
+    The first 5% look letters of options up and nothing else, the skill that several tasks share, and 5% of the rest
+    keep it. Dense lessons (descriptions and look-ups) are 60% until 30% are done, and 15% later: a model that does not
+    see yet learns from them what questions then build on. An item without a picture has none to describe, so it is
+    asked.
     """
     index, turn = divmod(number, len(tasks))
     task = tasks[turn]
     example = task.twin("pretrain", index)
-    if number < LETTERS_UNTIL * total:
-        prompt, reply = captions.letters_of(example)
+    rng = Random(number)
+    if number < LETTERS_UNTIL * total or rng.random() < LETTERS_LATER:
+        prompt, reply = captions.letters(example)
         return Lesson(prompt=prompt, reply=reply, example=example, pictured=False)
     share = DENSE_FIRST if number < DENSE_UNTIL * total else DENSE_LATER
-    if Random(number).random() < share * (1 if example.images else captions.LETTERS_SHARE):
+    if example.images and rng.random() < share:
         prompt, reply = captions.lesson(task.name, example)
-        pictured = not prompt.startswith(captions.LETTERS)
-        return Lesson(prompt=prompt, reply=reply, example=example, pictured=pictured)
+        return Lesson(prompt=prompt, reply=reply, example=example, pictured=True)
     style = STYLES[index % len(STYLES)]
     reply = style.write(example.answers[0], example.rationale)
     return Lesson(prompt=style.ask(task, example), reply=reply, example=example, pictured=True)
@@ -108,7 +109,9 @@ def texts(tasks: tuple[Task, ...], items: int) -> list[str]:
             example = task.twin(SPLITS[index % len(SPLITS)], index)
             lines += [style.ask(task, example) for style in STYLES]
             lines += [*example.answers, f" {example.rationale}"]
-            lines += captions.lesson(task.name, example)
+            lines += captions.letters(example)
+            if example.images:
+                lines += captions.lesson(task.name, example)
     return lines
 
 

@@ -19,12 +19,13 @@ from random import Random
 from typing import Any
 
 from harness.core import SPLITS, Example, Task, messages
-from harness.styles import COT_INSTRUCTION, STYLES
+from harness.styles import COT_INSTRUCTION, DIRECT, STYLES
 from tasks.twin_base import captions
 
 WEIGHTS = Path(__file__).parent / "weights"
 SAVE_EVERY, LOG_EVERY = 250, 50
 LETTERS_UNTIL, LETTERS_LATER = 0.05, 0.05
+BY_TEXT, BY_TEXT_FROM, BY_TEXT_TASKS = 0.6, 5 / 8, ("mmmu", "mmlu-pro")
 DENSE_FIRST, DENSE_LATER, DENSE_UNTIL = 0.6, 0.15, 0.3
 PARTS = 2  # of a batch, the shorter and the longer half: less padding
 
@@ -82,7 +83,8 @@ def lesson(tasks: tuple[Task, ...], number: int, total: int) -> Lesson:
     The first 5% look letters of options up and nothing else, the skill that several tasks share, and 5% of the rest
     keep it. Dense lessons (descriptions and look-ups) are 60% until 30% are done, and 15% later: a model that does not
     see yet learns from them what questions then build on. An item without a picture has none to describe, so it is
-    asked.
+    asked. Up to 5/8 a bare answer to the lettered suites is a letter, then mostly the option's text, which their
+    scorers take as well: the letter of an option that was not written first is still a guess at this depth.
     """
     index, turn = divmod(number, len(tasks))
     task = tasks[turn]
@@ -96,7 +98,10 @@ def lesson(tasks: tuple[Task, ...], number: int, total: int) -> Lesson:
         prompt, reply = captions.lesson(task.name, example)
         return Lesson(prompt=prompt, reply=reply, example=example, pictured=True)
     style = STYLES[index % len(STYLES)]
-    reply = style.write(example.answers[0], example.rationale)
+    answer = example.answers[0]
+    if style is DIRECT and task.name in BY_TEXT_TASKS and number >= BY_TEXT_FROM * total and rng.random() < BY_TEXT:
+        answer = example.choices[ord(answer) - ord("A")]
+    reply = style.write(answer, example.rationale)
     return Lesson(prompt=style.ask(task, example), reply=reply, example=example, pictured=True)
 
 

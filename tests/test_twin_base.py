@@ -75,6 +75,16 @@ def test_pretraining_takes_tasks_by_turns_and_no_item_twice() -> None:
     assert 0.4 < len(thoughtful) / (len(seen) - len(dense)) < 0.6
 
 
+def test_in_the_end_every_question_is_asked_in_both_styles() -> None:
+    tasks = worlds()
+    for numbers, pairings in ((range(505, 1000, 10), 2), (range(1005, 4000, 10), 4)):
+        asked = [lesson(tasks, number, 1000) for number in numbers]
+        assert {item.example.id.split("/")[0] for item in asked} == {"pathvqa"}
+        told = [item for item in asked if not item.prompt.startswith(DENSE)]
+        seen = {(int(item.example.id.rpartition("/")[2]) % 2, item.reply.startswith("<think>")) for item in told}
+        assert len(seen) == pairings
+
+
 def test_dense_lessons_come_first_and_show_no_answer_convention() -> None:
     tasks = worlds()
     first = [lesson(tasks, number, 4000) for number in range(1000)]
@@ -93,7 +103,10 @@ def test_dense_lessons_come_first_and_show_no_answer_convention() -> None:
 
 
 def test_the_rate_warms_up_holds_and_falls_to_a_twentieth() -> None:
-    recipe = Recipe(steps=1000)
+    recipe = Recipe(steps=1000, again_steps=200, again_rate=0.4)
+    again = [rate_at(recipe, step) for step in range(1000, 1200)]
+    assert max(again) == pytest.approx(0.4, rel=0.05)
+    assert again[-1] == pytest.approx(1 / 20, rel=0.01)
     rates = [rate_at(recipe, step) for step in range(1000)]
     assert rates[0] == 1 / recipe.warmup
     decays = int(1000 * recipe.decay_from)
@@ -114,7 +127,7 @@ class _Stopped(Exception):
 def test_a_stopped_recipe_continues_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
     monkeypatch.setattr(pretrain, "average_gradients", lambda model, workers: None)
-    recipe = Recipe(steps=5, batch=10, workers=1)
+    recipe = Recipe(steps=3, again_steps=2, batch=10, workers=1)
     folders = []
     for name in ("whole", "stopped"):
         folder = tmp_path / name

@@ -102,8 +102,9 @@ models.
 - **Recipe**: `python -m tasks.twin_base.pretrain --install`, then `python -m tasks.twin_base.measure --card`;
   seed {seed}. The random weights have a shape in which attention looks words up from the first step
   (`model.shape_weights`, after mimetic initialisation, arXiv:2305.09828); Muon for matrices, AdamW for the rest.
-- **Training**: {steps:,} steps of {batch} items, {minutes:.0f} minutes in two processes; mean loss of the last fifty
-  steps {loss:.4f}, of the fifty at three quarters of the training {loss_before:.4f} (`training.jsonl` has all).
+- **Training**: {steps:,} steps of {batch} items, and {again_steps:,} more after one restart of the rate, {minutes:.0f}
+  minutes in two processes; mean loss of the last fifty
+  steps {loss:.4f}, of the fifty before the restart {loss_before:.4f} (`training.jsonl` has all).
 - **Digest** (weights, configuration, tokenizer, processor): `{digest}`.
 
 Measured on the validation split, {items} greedy replies and {groups} groups of 8 rollouts at temperature 1 for each
@@ -138,10 +139,11 @@ def card(model: Path, found: dict[str, Any]) -> str:
         vocabulary=len(json.loads((model / "tokenizer.json").read_text())["model"]["vocab"]),
         seed=recipe["seed"],
         steps=recipe["steps"],
+        again_steps=recipe["again_steps"],
         batch=recipe["batch"] * recipe["workers"],
         minutes=log[-1]["seconds"] / 60,
         loss=log[-1]["loss"],
-        loss_before=log[len(log) * 3 // 4]["loss"],
+        loss_before=next(line["loss"] for line in log if line["step"] == recipe["steps"]),
         digest=found["digest"],
         items=found["items"],
         groups=found["groups"],

@@ -34,11 +34,15 @@ PARTS = 2  # of a batch, the shorter and the longer half: less padding
 class Recipe:
     """All that decides the base: steps, batch per worker, workers, peak rates, warm-up, decay share, seed.
 
+    After ``steps`` the rate restarts once (arXiv:1608.03983), at ``again_rate`` of its peak for ``again_steps``.
+
     ``rate`` is Muon's, for the weight matrices, matched to AdamW's root mean square; ``other_rate`` is AdamW's, for
     embeddings, norms, biases and the convolution of the patches.
     """
 
     steps: int = 3600
+    again_steps: int = 800
+    again_rate: float = 0.4
     batch: int = 40
     workers: int = 2
     rate: float = 3e-3
@@ -78,13 +82,15 @@ class Lesson:
 
 
 def lesson(tasks: tuple[Task, ...], number: int, total: int) -> Lesson:
-    """The ``number``-th of ``total`` items: tasks by turns, styles by turns within a task, each item once.
+    """The ``number``-th of the items, ``total`` before the rate restarts: tasks by turns, each item once.
 
     The first 5% look letters of options up and nothing else, the skill that several tasks share, and 5% of the rest
     keep it. Dense lessons (descriptions and look-ups) are 60% until 30% are done, and 15% later: a model that does not
     see yet learns from them what questions then build on. An item without a picture has none to describe, so it is
     asked. Up to 5/8 a bare answer to the lettered suites is a letter, then mostly the option's text, which their
-    scorers take as well: the letter of an option that was not written first is still a guess at this depth.
+    scorers take as well: the letter of an option that was not written first is still a guess at this depth. Styles
+    go by turns within a task, and are drawn after ``total``: where two questions share a picture, one has even numbers
+    only, and each should be asked in both styles.
     """
     index, turn = divmod(number, len(tasks))
     task = tasks[turn]
@@ -97,7 +103,7 @@ def lesson(tasks: tuple[Task, ...], number: int, total: int) -> Lesson:
     if example.images and rng.random() < share:
         prompt, reply = captions.lesson(task.name, example)
         return Lesson(prompt=prompt, reply=reply, example=example, pictured=True)
-    style = STYLES[index % len(STYLES)]
+    style = STYLES[index % len(STYLES)] if number < total else rng.choice(STYLES)
     answer = example.answers[0]
     if style is DIRECT and task.name in BY_TEXT_TASKS and number >= BY_TEXT_FROM * total and rng.random() < BY_TEXT:
         answer = example.choices[ord(answer) - ord("A")]
@@ -166,10 +172,12 @@ class Batches:
 
 
 def rate_at(recipe: Recipe, step: int) -> float:
-    """The share of the peak rates: linear warm-up, a plateau at 1, then a cosine to a twentieth."""
-    start = recipe.decay_from * recipe.steps
-    done = max(0.0, (step - start) / max(1.0, recipe.steps - start))
-    return min(1.0, (step + 1) / recipe.warmup) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+    """The share of the peak rates: linear warm-up, a plateau at 1, a cosine to a twentieth, and the same once more."""
+    peak, step, steps, start = 1.0, step, recipe.steps, recipe.decay_from * recipe.steps
+    if step >= recipe.steps:
+        peak, step, steps, start = recipe.again_rate, step - recipe.steps, recipe.again_steps, 0.0
+    done = max(0.0, (step - start) / max(1.0, steps - start))
+    return min(1.0, (step + 1) / recipe.warmup) * (0.05 + (peak - 0.05) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def reply_loss(model: Any, batch: dict[str, Any]) -> Any:
@@ -280,17 +288,18 @@ class Worker:
         log_file = self.folder / "log.jsonl"
         log = [json.loads(line) for line in log_file.read_text().splitlines()] if self.first else []
         log, losses = [line for line in log if line["step"] <= self.first], []
-        for number in range(self.first, self.recipe.steps):
+        last = self.recipe.steps + self.recipe.again_steps
+        for number in range(self.first, last):
             losses.append(self.step(number))
             done = number + 1
             if self.rank == 0 and done % LOG_EVERY == 0:
                 seconds = time.monotonic() - self.started
                 log.append({"step": done, "loss": sum(losses) / len(losses), "seconds": seconds})
-                left = seconds / done * (self.recipe.steps - done)
+                left = seconds / done * (last - done)
                 loss = log[-1]["loss"]
-                print(f"step {done} of {self.recipe.steps}: loss {loss:.4f}, {left / 60:.0f} min left", flush=True)
+                print(f"step {done} of {last}: loss {loss:.4f}, {left / 60:.0f} min left", flush=True)
                 losses = []
-            if self.rank == 0 and (done % SAVE_EVERY == 0 or done == self.recipe.steps):
+            if self.rank == 0 and (done % SAVE_EVERY == 0 or done == last):
                 self.save(done, log)
 
 

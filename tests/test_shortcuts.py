@@ -1,7 +1,8 @@
 """No picture task can be answered without its picture: neither by one answer to all nor by the base asked blind.
 
-What a trained model reaches is measured here: the base after one stage of ``sft`` on the task, at full twin size; on
-the suites, which nothing trains, the base itself.
+What a trained model reaches is measured here: the base after one stage of supervised fine-tuning on the task's
+thoughtful replies, at full twin size; on the suites, which nothing trains, the base itself. All are asked to think, for a
+bare option letter is more than so small a model learns.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from baselines.sft import SFT
-from harness.core import Example, Lesson, Run, Stage, Task
+from harness.core import Example, Lesson, Run, Stage, Task, replace
 from harness.engines.transformers import TransformersEngine
 from harness.evaluate import evaluate_cell, mean
 from harness.marking import mark
 from harness.scales import TWIN, model_folder
-from harness.styles import DIRECT
+from harness.styles import COT
 from harness.syllabus import training_examples
 from tasks.streams import DEFAULT
 from tasks.twin_base.pretrain import worlds
@@ -28,21 +29,22 @@ from tasks.twin_base.pretrain import worlds
 BASE = model_folder(TWIN)
 PICTURED = [task for task in worlds() if task.twin("test", 0).images]
 ITEMS = 200
+THOUGHTFUL = replace(SFT, name="sft-cot", style=COT)
 MEETS = all(json.loads((BASE / "measured.json").read_text())["bounds"].values())
 
 
 def trained(task: Task, folder: Path) -> Path:
-    """The base after one stage of sft on the task; the base itself for a suite."""
+    """The base after one supervised stage on the task; the base itself for a suite."""
     if task.name not in DEFAULT.tasks:
         return BASE
     stage = Stage(name=task.name, tasks=(task.name,))
-    run = Run(paradigm=SFT, stream=DEFAULT, scale=TWIN)
+    run = Run(paradigm=THOUGHTFUL, stream=DEFAULT, scale=TWIN)
     examples = training_examples(run, stage, {task.name: task})[task.name]
     lesson = Lesson(
-        paradigm=SFT, scale=TWIN, stage=stage, examples=tuple((task, example) for example in examples),
+        paradigm=THOUGHTFUL, scale=TWIN, stage=stage, examples=tuple((task, example) for example in examples),
         epochs={task.name: DEFAULT.epochs[task.name]}, model=BASE, reference=None, seed=0, folder=folder,
     )  # fmt: skip
-    return SFT.learn(lesson).weights
+    return THOUGHTFUL.learn(lesson).weights
 
 
 def margin(high: float, low: float) -> float:
@@ -51,9 +53,9 @@ def margin(high: float, low: float) -> float:
 
 
 def blind_accuracy(engine: TransformersEngine, task: Task, examples: Sequence[Example]) -> float:
-    asked: list[tuple[str, tuple[object, ...]]] = [(DIRECT.ask(task, example), ()) for example in examples]
-    replies = engine.generate(asked, TWIN.decodings[DIRECT.name])
-    return mean([mark(task, DIRECT, e, reply.text).score for e, reply in zip(examples, replies, strict=True)])
+    asked: list[tuple[str, tuple[object, ...]]] = [(COT.ask(task, example), ()) for example in examples]
+    replies = engine.generate(asked, TWIN.decodings[COT.name])
+    return mean([mark(task, COT, e, reply.text).score for e, reply in zip(examples, replies, strict=True)])
 
 
 @pytest.mark.slow
@@ -65,7 +67,7 @@ def test_neither_the_majority_answer_nor_a_blind_base_comes_near(task: Task, tmp
     always = mean([task.score(majority, example) for example in examples])
     blind = blind_accuracy(TransformersEngine(BASE, TWIN), task, examples)
     engine = TransformersEngine(trained(task, tmp_path), TWIN)
-    rows = evaluate_cell(engine, task, examples, DIRECT, TWIN.decodings[DIRECT.name], TWIN.eval_batch)
+    rows = evaluate_cell(engine, task, examples, COT, TWIN.decodings[COT.name], TWIN.eval_batch)
     high = mean([row.score for row in rows])
     for name, low in (("majority answer", always), ("base without the picture", blind)):
         assert high - low >= margin(high, low), f"{task.name}: {name} {low:.3f}, trained {high:.3f}"

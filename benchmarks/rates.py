@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import sys
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def rows(out: Path) -> list[dict[str, object]]:
 
     found: list[dict[str, object]] = []
     for folder in sorted(out.glob("*-rate-*-o1-twin-s100-validation-*")):
+        if json.loads((folder / "run.json").read_text())["finished"] is not True:
+            continue
         name = folder.name.split("-o1-")[0]
         paradigm = GRID[name]
         cells = read_cells(folder / "cells.csv")

@@ -1,8 +1,8 @@
 """No picture task can be answered without its picture: neither by one answer to all nor by the base asked blind.
 
 What a trained model reaches is measured here: the base after one stage of supervised fine-tuning on the task's
-thoughtful replies, at full twin size; on the suites, which nothing trains, the base itself. All are asked to think, for a
-bare option letter is more than so small a model learns.
+thoughtful replies, at full twin size; on the suites, which nothing trains, the base itself. All are asked to think,
+for a bare option letter is more than so small a model learns.
 """
 
 from __future__ import annotations

@@ -21,17 +21,17 @@ from baselines.sft import SFT
 from harness.core import Paradigm, replace
 from harness.scales import TWIN
 
-# AdamW's peak rates, in steps of about the square root of ten.
+# AdamW's peak rates, in steps of about the square root of ten; numbers below 1 extended the grid.
 RATES: dict[str, tuple[Paradigm, float, float]] = {
     f"{arm.name}-rate-{number}": (arm, TWIN.rates[learner], rate)
-    for arm, learner, rates in (
-        (SFT, "sft", (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)),
-        (RFT, "grpo", (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)),
+    for arm, learner, first, rates in (
+        (SFT, "sft", 0, (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)),
+        (RFT, "grpo", 1, (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)),
     )
-    for number, rate in enumerate(rates, start=1)
+    for number, rate in enumerate(rates, start=first)
 }
 GRID = {name: replace(arm, name=name, rate=rate / usual) for name, (arm, usual, rate) in RATES.items()}
-SFT_1, SFT_2, SFT_3, SFT_4, SFT_5, RFT_1, RFT_2, RFT_3, RFT_4, RFT_5 = GRID.values()
+SFT_0, SFT_1, SFT_2, SFT_3, SFT_4, SFT_5, RFT_1, RFT_2, RFT_3, RFT_4, RFT_5 = GRID.values()
 
 
 def rows(out: Path) -> list[dict[str, object]]:

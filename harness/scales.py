@@ -21,7 +21,7 @@ TWIN = Scale(
         "direct": Decoding(name="greedy-8", max_new_tokens=8),
         "cot": Decoding(name="greedy-32", max_new_tokens=32),
     },
-    rates={"sft": 1e-3, "grpo": 1e-4},
+    rates={"sft": 1e-4, "grpo": 1e-4},
     train_items=384,
     test_items=200,
     eval_batch=128,

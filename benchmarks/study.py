@@ -1,7 +1,7 @@
 """The study behind results/: the rate grid, then five seeds of sft and rft, each other paradigm once, the noise floor.
 
 Every run is an ordinary ``harness run``; as many go on at once as there are cores. Stopped at any moment, the same
-command continues.
+command continues; runs that results/ holds are not made again.
 
     python -m benchmarks.study --grid      # choose rates: python -m benchmarks.rates prints the outcome
     python -m benchmarks.study             # the runs themselves
@@ -25,6 +25,7 @@ from harness.syllabus import run_id
 from tasks.streams import DEFAULT, O1
 
 SEEDS = range(5)
+PUBLISHED = Path("results/runs")
 GRID_SEED = 100  # none of the published ones
 ONCE = ("more-pretraining", "mtl", "rft-nocot", "rft-nokl", "rif-rft")
 PLUGINS = (Path("benchmarks/rates.py"), Path("benchmarks/noise_floor.py"))
@@ -75,9 +76,10 @@ def main() -> None:
     load_plugins(PLUGINS)
     if arguments.publish:
         sys.exit(max(publish(run) for run in runs()))
+    wanted = grid() if arguments.grid else [run for run in runs() if not (PUBLISHED / run_id(run)).is_dir()]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        codes = list(pool.map(do, grid() if arguments.grid else runs()))
-    sys.exit(max(codes))
+        codes = list(pool.map(do, wanted))
+    sys.exit(max(codes, default=0))
 
 
 if __name__ == "__main__":

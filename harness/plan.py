@@ -34,8 +34,8 @@ class Units:
     source: str
 
 
-# Processor seconds of one core with an interim base: GRPO over 12 updates of 64 replies, SFT over 16 batches of 16, and
-# 256 replies of 24 and of 8 tokens. A filtered item is eight such replies.
+# Seconds of one core for an update of 64 replies, a batch of 16, and a reply of up to 8 and up to 32 tokens. A filtered
+# item is eight of the latter.
 TWIN_UNITS = Units(
     step={"sft": 0.17, "grpo": 1.7},
     filtered=0.05,

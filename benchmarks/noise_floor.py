@@ -12,7 +12,7 @@ from baselines.sft import SFT
 from harness.core import Learned, Lesson, Stage, Stream, replace
 from harness.engines.transformers import load_model, load_processor
 
-RATE = 2e-4  # where the recipe's schedule ends: a twentieth of its peak
+RATE = 2e-4  # near where the recipe's schedule ends
 SKIPPED = 10**7  # items far behind those that the recipe used
 
 

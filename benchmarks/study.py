@@ -18,6 +18,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from benchmarks.rates import RATES
 from harness.core import Paradigm, Run
 from harness.registry import load_plugins, typed
 from harness.scales import TWIN
@@ -33,9 +34,9 @@ PLUGINS = (Path("benchmarks/rates.py"), Path("benchmarks/noise_floor.py"))
 
 def grid() -> list[Run]:
     """The runs that choose the rates, the long ones first."""
-    names = [f"{arm}-rate-{number}" for arm in ("rft", "sft") for number in range(1, 6)]
     return [
-        Run(paradigm=typed(Paradigm, name), stream=O1, scale=TWIN, seed=GRID_SEED, split="validation") for name in names
+        Run(paradigm=typed(Paradigm, name), stream=O1, scale=TWIN, seed=GRID_SEED, split="validation")
+        for name in reversed(RATES)
     ]
 
 

@@ -134,6 +134,8 @@ def read_run(folder: Path) -> PublishedRun:
         raise UserError(f"{folder / RECORD} is no run's record ({fault}): restore it or run again")
     if record["id"] != folder.name:
         raise UserError(f"{folder} holds the run {record['id']!r}: give the folder its run's name")
+    if not (folder / CELLS).is_file():
+        raise UserError(f"{folder} has no {CELLS}: finish the run by its command, or restore the file")
     cells = read_cells(folder / CELLS)
     if stranger := next((cell.run for cell in cells if cell.run != record["id"]), None):
         raise UserError(f"{folder / CELLS} holds cells of the run {stranger}: restore the file")

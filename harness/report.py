@@ -201,13 +201,12 @@ def leaderboard(screen: Console, entries: Sequence[Entry]) -> None:
         raise UserError("nothing is published: finish a run without --limit and `harness publish` it")
     for group in dict.fromkeys(str(entry["group"]) for entry in entries):
         mine = [entry for entry in entries if entry["group"] == group]
-        title = f"stream {mine[0]['stream']}, scale {mine[0]['scale']} (group {group}; percent and points)"
-        table = grid(["rank", "paradigm", "seed", "style", "run", *keys, "other style's average"], 5)
+        title = f"stream {mine[0]['stream']}, scale {mine[0]['scale']} (group {group}; percent, points)"
+        headings = [key.replace("_", "\n") for key in keys]
+        table = grid(["rank", "run", "style", *headings, "average in\nother style"], 3)
         for entry in mine:
-            table.add_row(
-                str(entry["rank"] or ABSENT), str(entry["paradigm"]), str(entry["seed"]), str(entry["style"]),
-                str(entry["id"]), *(shown(entry, key) for key in keys), shown(entry, "other_average_accuracy"),
-            )  # fmt: skip
+            numbers = [*(shown(entry, key) for key in keys), shown(entry, "other_average_accuracy")]
+            table.add_row(str(entry["rank"] or ABSENT), str(entry["id"]), str(entry["style"]), *numbers)
         show(screen, title, table)
 
 

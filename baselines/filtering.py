@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.core import Lesson, Verdict
+from harness.evaluate import open_pictures
 from harness.marking import mark, single_gold
 
 CORRECT = 0.5  # accuracy from which a rollout counts as correct; against a single gold answer it is 0 or 1
@@ -24,7 +25,7 @@ def solvable(lesson: Lesson) -> Sequence[Verdict]:
     verdicts: list[Verdict] = []
     for start in range(0, len(lesson.examples), OPEN_AT_ONCE):
         part = lesson.examples[start : start + OPEN_AT_ONCE]
-        prompts = [(style.ask(task, example), tuple(opener() for opener in example.images)) for task, example in part]
+        prompts = [(style.ask(task, example), open_pictures(example)) for task, example in part]
         decoding = scale.decodings[style.name]
         groups = engine.sample(prompts, decoding, scale.rollouts, lesson.seed + start, scale.top_p)
         for (task, example), replies in zip(part, groups, strict=True):

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from harness.core import Example, Lesson, Style, Task, messages
+from harness.evaluate import open_pictures
 
 Shown = tuple[Task, Example]
 Row = dict[str, Any]
@@ -41,7 +42,7 @@ def rounded(shown: Sequence[Shown], batch: int) -> list[Shown]:
 
 def question(style: Style, task: Task, example: Example) -> Row:
     """The columns of a prompt as TRL wants them: the chat turn and its opened pictures."""
-    images = [opener() for opener in example.images]
+    images = list(open_pictures(example))
     return {"prompt": messages(style.ask(task, example), len(images)), "images": images}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
@@ -20,6 +21,8 @@ PACKAGES = (
     "numpy", "scipy", "pandas", "pyarrow", "math-verify", "matplotlib", "seaborn", "typer", "rich",
 )  # fmt: skip
 LEAST_FREE = 2 * 10**9
+# Training holds weights, gradients and AdamW's two moments, and beside them the frozen reference of a KL term.
+COPIES, FP32_BYTES = 5, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +36,11 @@ class Finding:
 
 def environment(out: Path, scale: Scale, stream: Stream, data: Path | None) -> list[Finding]:
     """All findings for runs of a scale and a stream that write to ``out`` and read ``data`` (None: the twins)."""
-    findings = [_python(), _versions(), _threads(), _device()]
+    device = _device()
+    findings = [_python(), _versions(), _threads(), device]
     findings += [_attempt("output", lambda: writable(out)), _attempt("disk", lambda: room(out, LEAST_FREE))]
     findings.append(_attempt("model", lambda: model(scale)))
+    findings += [_attempt("memory", lambda: memory(scale))] if device.well and findings[-1].well else []
     findings.append(_attempt("data", lambda: items(stream, data)))
     return findings
 
@@ -101,6 +106,47 @@ def model(scale: Scale) -> str:
     if not size:
         raise UserError(f"model folder {folder} holds only empty weights: download or copy it again")
     return f"{folder} ({in_words(size)} of weights)"
+
+
+def memory(scale: Scale) -> str:
+    """Whether training a scale's model fits the one device that holds it, activations not counted.
+
+    Raises:
+        UserError: where the model is missing, or does not fit.
+    """
+    from harness.scales import model_folder
+
+    wanted = COPIES * FP32_BYTES * _parameters(model_folder(scale))
+    name, here = _device_memory()
+    if wanted > here:
+        raise UserError(
+            f"training the model of scale {scale.name} takes {in_words(wanted)}, {name} has {in_words(here)}:"
+            " use a larger device or a smaller model"
+        )
+    return f"{in_words(wanted)} for training, {name} has {in_words(here)}"
+
+
+def _parameters(folder: Path) -> int:
+    """How many numbers the safetensors of a folder hold; their headers alone are read."""
+    from safetensors import SafetensorError, safe_open
+
+    total = 0
+    for path in folder.glob("*.safetensors"):
+        try:
+            with safe_open(path, framework="numpy") as weights:
+                total += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+        except SafetensorError as error:
+            raise UserError(f"{path} is damaged ({error}): download or copy the model again") from error
+    return total
+
+
+def _device_memory() -> tuple[str, int]:
+    """What a model is trained on, the first GPU or else the machine itself, and its memory in bytes."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "the GPU", torch.cuda.get_device_properties(0).total_memory
+    return "this machine", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def items(stream: Stream, data: Path | None) -> str:

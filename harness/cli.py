@@ -128,6 +128,7 @@ def run_command(
 
     check.writable(out)
     check.model(asked.scale)
+    check.memory(asked.scale)
     planned = plan.of(asked, out)
     check.room(out, planned.disk_bytes)
     console = report.console()

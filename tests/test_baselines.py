@@ -9,6 +9,7 @@ import pytest
 from noise_lessons import NOISE, SMALL, build_bases, item, lesson, picture, same, task, tensors
 
 from baselines import trainers
+from baselines.filtering import solvable
 from baselines.presentations import presentations, rounded
 from baselines.rft import RFT, RFT_NOCOT, RFT_NOKL, RIF_RFT, grpo_trainer, updates_per_rollout_batch
 from baselines.sft import MTL, SFT, sft_trainer
@@ -167,6 +168,16 @@ def test_a_prompt_that_is_too_long_is_refused(bases: tuple[Path, Path], tmp_path
     for paradigm in (SFT, RFT):
         with pytest.raises(UserError, match="scale small allows 12"):
             paradigm.learn(lesson(bases[0], tmp_path, paradigm, scale=replace(SMALL, max_prompt_tokens=12)))
+
+
+def test_a_damaged_picture_is_named_wherever_it_is_met(bases: tuple[Path, Path], tmp_path: Path) -> None:
+    def damaged() -> Any:
+        raise OSError("truncated file")
+
+    examples = tuple((NOISE, replace(item("train", n), images=(damaged,) if n == 3 else ())) for n in range(4))
+    for name, work in (("sft", SFT.learn), ("rft", RFT.learn), ("filter", solvable)):
+        with pytest.raises(UserError, match=r"a picture of noise/train/3 cannot be read \(truncated file\)"):
+            work(lesson(bases[0], tmp_path / name, SFT if name == "sft" else RFT, examples=examples))
 
 
 def test_divergence_is_said_in_one_line(bases: tuple[Path, Path], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from harness import check, cli, live, plan, registry, report
 from harness.core import Cell, Paradigm, Progress, Run, Scale, Stream, UserError, replace
 from harness.matrix import from_rows
+from harness.scales import TWIN, model_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ["run", "--paradigm", "rft", "--seq", "default"]
@@ -125,6 +127,18 @@ def test_a_model_folder_without_weights(harness, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_model_that_is_damaged_or_too_large_to_train_is_refused(harness, monkeypatch, tmp_path):
+    monkeypatch.setattr(check, "_device_memory", lambda: ("the GPU", 31 * 10**6))
+    refused(harness(*RUN), "takes 31.7 MB, the GPU has 31.0 MB: use a larger device or a smaller model")
+    monkeypatch.setattr(check, "_device_memory", lambda: ("the GPU", 32 * 10**6))
+    shutil.copytree(model_folder(TWIN), tmp_path / "model")
+    assert "31.7 MB for training" in check.memory(replace(TWIN, model=str(tmp_path / "model")))
+    os.truncate(tmp_path / "model" / "model.safetensors", 10**6)
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
+        check.memory(replace(TWIN, model=str(tmp_path / "model")))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_the_large_scale_says_where_its_model_must_come_from(harness):
     refused(harness(*RUN, "--scale", "qwen2.5-vl-7b", "--limit", "4"), "Qwen2.5-VL-7B-Instruct is not on this machine")
 
@@ -163,7 +177,7 @@ def test_check_finds_this_machine_ready(harness):
     code, out, err = harness("check")
     assert (code, err) == (0, "")
     assert [line.split()[1] for line in out.splitlines()] == [
-        "python", "packages", "threads", "device", "output", "disk", "model", "data",
+        "python", "packages", "threads", "device", "output", "disk", "model", "memory", "data",
     ]  # fmt: skip
 
 

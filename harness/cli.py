@@ -217,16 +217,15 @@ def leaderboard_command(results: ResultsFlag = RESULTS) -> None:
 def figures_command(
     name: Annotated[str | None, typer.Argument(help="One figure's name; all of them without it.")] = None,
     results: ResultsFlag = RESULTS,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Where the PDF and PNG files go; results/figures without it.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Where the files go; results/figures without it.")] = None,
 ) -> None:
-    """Draw the figures from the published results."""
+    """Draw the figures and the table of the published results."""
     import importlib
 
     from harness import check
 
-    known = importlib.import_module("paper_figures").FIGURES
+    papers = importlib.import_module("paper_figures")
+    known = {**papers.FIGURES, **papers.TABLES}
     if name is not None and name not in known:
         raise UserError(f"unknown figure {name!r}: use one of {', '.join(sorted(known))}")
     target = out or results / "figures"

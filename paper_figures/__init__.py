@@ -1,6 +1,6 @@
 """The paper's figures and tables: one script is one of them, and reads the published cells of results/ only.
 
-``FIGURES`` names the script of each figure; importing this package loads nothing else. A script has
+``FIGURES`` and ``TABLES`` name the script of each; importing this package loads nothing else. A script has
 ``draw(results, out, runs=()) -> list[Path]`` and runs as ``python -m paper_figures.<name>``.
 """
 
@@ -9,5 +9,6 @@ FIGURES = {
     "stages": "paper_figures.stages",
     "suites": "paper_figures.suites",
 }
+TABLES = {"table": "paper_figures.table"}
 
-__all__ = ["FIGURES"]
+__all__ = ["FIGURES", "TABLES"]

@@ -85,7 +85,7 @@ def command(draw: Callable[..., list[Path]], arguments: Sequence[str] | None = N
     parser = argparse.ArgumentParser(description=sys.modules[draw.__module__].__doc__)
     parser.add_argument("runs", nargs="*", metavar="RUN_ID", help="published runs; none: the largest comparable group")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of published runs")
-    parser.add_argument("--out", type=Path, default=Path("paper_figures/out"), help="folder for PDF and PNG")
+    parser.add_argument("--out", type=Path, default=Path("results/figures"), help="folder to write to")
     asked = parser.parse_args(arguments)
     try:
         paths = draw(asked.results, asked.out, asked.runs)

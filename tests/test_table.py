@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import cli
 from harness.core import UserError
 from harness.leaderboard import summary
 from harness.publish import publish
@@ -32,6 +33,16 @@ def test_the_table_holds_a_row_per_paradigm_with_its_error_over_seeds(tmp_path: 
     assert found["sft"]["seeds"] == "3"
     assert found["mtl"]["backward_transfer"] == ""
     assert "±" not in found["mtl"]["average_accuracy"]
+
+
+def test_the_command_writes_the_table_beside_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(fake_run(tmp_path / "runs", SFT), tmp_path / "results")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["figures", "table", "--results", str(tmp_path / "results")])
+    assert not stopped.value.code
+    path = tmp_path / "results" / "figures" / "table.md"
+    assert capsys.readouterr().out.split() == [str(path)]
+    assert path.read_text().count("| sft |") == 1
 
 
 def test_an_empty_results_folder_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from harness.store import RECORD
 COSTS = "costs.json"
 PACKAGES = (
     "cpt-harness", "torch", "torchvision", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors",
-    "numpy", "pillow", "pyarrow", "pandas",
+    "numpy", "pillow", "pyarrow", "pandas", "math-verify", "latex2sympy2-extended",
 )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ TWIN_UNITS = Units(
     item={"direct": 0.004, "cot": 0.006},
     source="default costs of the twin, measured on one CPU core",
 )
+LOADING = 10.0  # seconds until torch, transformers and TRL are there
 COSTLIEST = "cot"  # what a style that a paradigm brings along is counted as
 
 
@@ -85,6 +86,11 @@ class Plan:
     def seconds(self) -> float:
         """Training and evaluation together."""
         return sum(stage.seconds for stage in self.stages) + self.evaluation_seconds
+
+    @property
+    def wall_seconds(self) -> float:
+        """What a user waits, the loading of the libraries included."""
+        return LOADING + self.seconds
 
     @property
     def disk(self) -> str:

@@ -113,7 +113,7 @@ def plan_line(planned: Plan) -> str:
     return (
         f"[bold]{planned.title}[/bold]: {len(planned.stages)} stages, {planned.optimiser_steps:,} optimiser steps, "
         f"{planned.rollouts:,} rollouts, {planned.cells:,} evaluations of {planned.cell_items:,} items, "
-        f"about {duration(planned.seconds)} and {planned.disk} of disk"
+        f"about {duration(planned.wall_seconds)} and {planned.disk} of disk"
     )
 
 

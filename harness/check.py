@@ -116,7 +116,7 @@ def memory(scale: Scale) -> str:
     """
     from harness.scales import model_folder
 
-    wanted = COPIES * FP32_BYTES * _parameters(model_folder(scale))
+    wanted = COPIES * FP32_BYTES * parameters(model_folder(scale))
     name, here = _device_memory()
     if wanted > here:
         raise UserError(
@@ -126,8 +126,12 @@ def memory(scale: Scale) -> str:
     return f"{in_words(wanted)} for training, {name} has {in_words(here)}"
 
 
-def _parameters(folder: Path) -> int:
-    """How many numbers the safetensors of a folder hold; their headers alone are read."""
+def parameters(folder: Path) -> int:
+    """How many numbers the safetensors of a folder hold; their headers alone are read.
+
+    Raises:
+        UserError: where a file is damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     total = 0

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from pathlib import Path
 from typing import Any
 
+from harness.check import parameters
 from harness.core import Example, Scale, Style, Task
 from harness.engines.transformers import TransformersEngine
 from harness.marking import mark, single_gold
@@ -121,14 +121,10 @@ Wanted, and whether it holds in both styles:
 
 def card(model: Path, found: dict[str, Any]) -> str:
     """The model card's text."""
-    from safetensors import safe_open
-
     recipe = json.loads((model / "recipe.json").read_text())
     log = [json.loads(line) for line in (model / "training.jsonl").read_text().splitlines()]
-    with safe_open(model / "model.safetensors", framework="numpy") as weights:
-        parameters = sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
     return CARD.format(
-        parameters=parameters,
+        parameters=parameters(model),
         vocabulary=len(json.loads((model / "tokenizer.json").read_text())["model"]["vocab"]),
         seed=recipe["seed"],
         steps=recipe["steps"],

@@ -62,10 +62,10 @@ def duration(seconds: float) -> str:
 
 
 def grid(columns: Sequence[str], left: int = 1) -> Table:
-    """An empty table: the first ``left`` columns are text, the others numbers."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    """An empty table: the first ``left`` columns are text, the others numbers; names in the first are never folded."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for n, column in enumerate(columns):
-        table.add_column(column, justify="left" if n < left else "right", overflow="fold")
+        table.add_column(column, justify="left" if n < left else "right", overflow="fold", no_wrap=n == 0)
     return table
 
 
@@ -196,18 +196,19 @@ def runs(screen: Console, stored: Sequence[RunInfo]) -> None:
 
 def leaderboard(screen: Console, entries: Sequence[Entry]) -> None:
     """The published runs, a table for each group whose runs compare."""
-    keys = ("average_accuracy", "gain", "backward_transfer", "forward_transfer", "general_delta", "malformed_share")
+    keys = ("average_accuracy", "gain", "backward_transfer", "general_delta", "malformed_share")
     if not entries:
         raise UserError("nothing is published: finish a run without --limit and `harness publish` it")
     for group in dict.fromkeys(str(entry["group"]) for entry in entries):
         mine = [entry for entry in entries if entry["group"] == group]
         title = f"stream {mine[0]['stream']}, scale {mine[0]['scale']} (group {group}; percent, points)"
         headings = [key.replace("_", "\n") for key in keys]
-        table = grid(["rank", "run", "style", *headings, "average in\nother style"], 3)
+        table = grid(["rank", "run", "style", *headings, "other\nstyle"], 3)
         for entry in mine:
             numbers = [*(shown(entry, key) for key in keys), shown(entry, "other_average_accuracy")]
             table.add_row(str(entry["rank"] or ABSENT), str(entry["id"]), str(entry["style"]), *numbers)
         show(screen, title, table)
+    screen.print("other style: average accuracy when asked in the other style; leaderboard.csv has every metric")
 
 
 def shown(entry: Mapping[str, Any], key: str) -> str:

@@ -62,11 +62,16 @@ class StagePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A run's stages and totals. ``cells`` counts evaluations, ``cell_items`` the items of the largest of them."""
+    """A run's stages and totals.
+
+    ``cells`` counts evaluations, ``cells_stored`` those that the run has done before, ``cell_items`` the items of the
+    largest. ``evaluation_seconds`` are those of all cells.
+    """
 
     title: str
     stages: tuple[StagePlan, ...]
     cells: int
+    cells_stored: int
     cell_items: int
     evaluation_seconds: float
     disk_bytes: int
@@ -88,9 +93,14 @@ class Plan:
         return sum(stage.seconds for stage in self.stages) + self.evaluation_seconds
 
     @property
+    def evaluation_left(self) -> float:
+        """Seconds of the cells that are still to be made."""
+        return self.evaluation_seconds * (1 - self.cells_stored / self.cells)
+
+    @property
     def wall_seconds(self) -> float:
-        """What a user waits, the loading of the libraries included."""
-        return LOADING + self.seconds
+        """What a user waits: what is left to train and to evaluate, and the loading of the libraries."""
+        return LOADING + self.seconds - self.evaluation_seconds + self.evaluation_left
 
     @property
     def disk(self) -> str:
@@ -116,6 +126,7 @@ def of(run: Run, out: Path) -> Plan:
         title=f"{run.paradigm.name} on {run.stream.name}, scale {run.scale.name}, seed {run.seed}",
         stages=stages,
         cells=cells,
+        cells_stored=len(list((out / run_id(run) / "rows").glob("*.parquet"))),
         cell_items=max(items.values()),
         evaluation_seconds=rows * sum(items.values()) * sum(seconds.values()),
         disk_bytes=model_bytes * (len(stages) + RESUME_COPIES) + cells * ROWS_BYTES,
@@ -185,9 +196,9 @@ def _model_bytes(run: Run) -> tuple[int, tuple[str, ...]]:
 def _stored(run: Run, out: Path) -> frozenset[str]:
     """The stages that this very run, started before, has finished; what other runs made is found when it is needed."""
     record = _json(out / run_id(run) / "run.json")
-    made = Store(out).checkpoints
+    made, whole = Store(out).checkpoints, record.get("finished") is True  # a whole run needs no checkpoints
     stages = [stage for stage in record.get("stages", ()) if stage.get("key")]
-    return frozenset(stage["name"] for stage in stages if (made / stage["key"] / MANIFEST).is_file())
+    return frozenset(stage["name"] for stage in stages if whole or (made / stage["key"] / MANIFEST).is_file())
 
 
 def units_of(run: Run, out: Path) -> Units:

@@ -130,9 +130,8 @@ def plan(screen: Console, planned: Plan) -> None:
         )  # fmt: skip
     show(screen, planned.title, table)
     screen.print(plan_line(planned))
-    screen.print(
-        f"evaluation: about {duration(planned.evaluation_seconds)} for {planned.cells:,} cells", soft_wrap=True
-    )
+    cells = f"{planned.cells - planned.cells_stored:,} of {planned.cells:,} cells"
+    screen.print(f"evaluation: about {duration(planned.evaluation_left)} for {cells}", soft_wrap=True)
     for note in planned.notes:
         screen.print(escape(note), soft_wrap=True)
 

@@ -16,6 +16,7 @@ from harness import check, cli, live, plan, registry, report
 from harness.core import Cell, Paradigm, Progress, Run, Scale, Stream, UserError, replace
 from harness.matrix import from_rows
 from harness.scales import TWIN, model_folder
+from harness.syllabus import run_id
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ["run", "--paradigm", "rft", "--seq", "default"]
@@ -247,6 +248,20 @@ def test_a_plan_prices_by_earlier_runs(tmp_path):
     assert units.step["grpo"] == plan.TWIN_UNITS.step["grpo"]
     (folder / "costs.json").write_text("half a fi")
     assert plan.units_of(asked("sft"), tmp_path) == plan.TWIN_UNITS
+
+
+def test_a_plan_counts_what_the_run_has_done_before(tmp_path):
+    fresh, folder = plan.of(asked("mtl"), tmp_path), tmp_path / run_id(asked("mtl"))
+    (folder / "rows").mkdir(parents=True)
+    for n in range(10):
+        (folder / "rows" / f"{n}.parquet").touch()
+    half = plan.of(asked("mtl"), tmp_path)
+    assert half.evaluation_left == fresh.evaluation_seconds * (1 - 10 / 40)
+    assert half.wall_seconds == pytest.approx(fresh.wall_seconds - fresh.evaluation_seconds / 4)
+    (folder / "run.json").write_text('{"finished": false, "stages": [{"name": "joint", "key": "k"}]}')
+    assert not plan.of(asked("mtl"), tmp_path).stages[0].stored
+    (folder / "run.json").write_text('{"finished": true, "stages": [{"name": "joint", "key": "k"}]}')
+    assert plan.of(asked("mtl"), tmp_path).stages[0].stored, "a finished run is served without its checkpoints"
 
 
 def test_plan_prints_every_stage(harness):

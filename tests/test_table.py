@@ -1,12 +1,14 @@
-"""The results table: means and standard errors over seeds, in percent, joint training without an order."""
+"""The results as tables: one row a paradigm over its seeds for the paper, one row a run on the screen."""
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from harness import cli
+from harness import cli, leaderboard, report
 from harness.core import UserError
 from harness.leaderboard import summary
 from harness.publish import publish
@@ -48,3 +50,36 @@ def test_the_command_writes_the_table_beside_the_figures(tmp_path: Path, capsys:
 def test_an_empty_results_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no published run"):
         table.draw(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_printed_leaderboard_breaks_no_heading_and_shows_each_run_with_its_numbers(
+    tmp_path: Path, width: int
+) -> None:
+    for seed in range(2):
+        publish(fake_run(tmp_path / "runs", SFT, seed=seed), tmp_path / "results")
+    publish(fake_run(tmp_path / "runs", MTL), tmp_path / "results")
+    entries = leaderboard.load(tmp_path / "results")
+    screen = Console(width=width, file=StringIO())
+    report.leaderboard(screen, entries)
+    lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    ruled = next(n for n, line in enumerate(lines) if "\u2500" in line)
+    headings = " ".join(lines[:ruled]).split()
+    for word in (
+        "average",
+        "accuracy",
+        "gain",
+        "backward",
+        "transfer",
+        "general",
+        "delta",
+        "malformed",
+        "share",
+        "other",
+    ):
+        assert word in headings
+    rows = [line.split() for line in lines[ruled + 1 :] if line[:2].strip()]
+    assert [row[0] for row in rows[: len(entries)]] == [str(entry["rank"]) for entry in entries]
+    for row, entry in zip(rows, entries, strict=False):
+        assert str(entry["id"]).startswith(row[1])
+        assert row[3:5] == [report.percent(entry["average_accuracy"]), report.points(entry["gain"])]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.asking.evaluate import open_pictures
+from harness.asking.marking import mark, single_gold
 from harness.core import Lesson, Verdict
-from harness.evaluate import open_pictures
-from harness.marking import mark, single_gold
 
 CORRECT = 0.5  # accuracy from which a rollout counts as correct; against a single gold answer it is 0 or 1
 OPEN_AT_ONCE = 256  # examples whose pictures are in memory at the same time
@@ -18,7 +18,7 @@ def solvable(lesson: Lesson) -> Sequence[Verdict]:
     ``scale.rollouts`` replies per example at T = 1 in the paradigm's style, read and marked by the reward's own parser
     against the single gold answer. An example solved every time is kept too. One verdict per example, in their order.
     """
-    from harness.engines.transformers import TransformersEngine
+    from harness.asking.engines.transformers import TransformersEngine
 
     scale, style = lesson.scale, lesson.paradigm.style
     engine = TransformersEngine(lesson.model, scale)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from baselines.filtering import solvable
-from baselines.presentations import Row, dataset, presentations, question, rounded
-from baselines.trainers import held, load_policy, refuse_long, settings, teach
+from harness.asking.engines.transformers import forbidden_tokens, load_processor
+from harness.asking.marking import reward
+from harness.asking.styles import COT, DIRECT
 from harness.core import Example, Learned, Lesson, Paradigm, Scale, Task, replace
-from harness.engines.transformers import forbidden_tokens, load_processor
-from harness.marking import reward
-from harness.styles import COT, DIRECT
+from harness.training.presentations import Row, dataset, presentations, question, rounded
+from harness.training.trainers import held, load_policy, refuse_long, settings, teach
 
 
 def learn_grpo(lesson: Lesson, **changes: Any) -> Learned:

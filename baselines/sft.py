@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from baselines.presentations import Row, dataset, presentations, question, rounded
-from baselines.trainers import held, load_policy, refuse_long, settings, teach
+from harness.asking.engines.transformers import load_processor
+from harness.asking.styles import DIRECT
 from harness.core import Example, Learned, Lesson, Paradigm, Task, joint, replace
-from harness.engines.transformers import load_processor
-from harness.styles import DIRECT
+from harness.training.presentations import Row, dataset, presentations, question, rounded
+from harness.training.trainers import held, load_policy, refuse_long, settings, teach
 
 
 def learn_sft(lesson: Lesson, **changes: Any) -> Learned:

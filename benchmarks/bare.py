@@ -35,9 +35,9 @@ class Bare:
 
     def __init__(self, lesson: Lesson) -> None:
         """Take the settings from a held trainer, so that they cannot differ, and open all pictures."""
-        from baselines.presentations import presentations, question, rounded
         from baselines.rft import grpo_trainer
         from baselines.sft import sft_trainer, target
+        from harness.training.presentations import presentations, question, rounded
 
         self.lesson = lesson
         self.grpo = is_grpo(lesson.paradigm)
@@ -57,8 +57,8 @@ class Bare:
         from transformers import PrinterCallback
         from trl import GRPOTrainer, SFTTrainer
 
-        from baselines.trainers import load_policy
-        from harness.engines.transformers import load_processor
+        from harness.asking.engines.transformers import load_processor
+        from harness.training.trainers import load_policy
 
         args = copy.copy(self.args)
         args.output_dir = str(folder)
@@ -78,7 +78,7 @@ class Bare:
 
     def graded(self, completions: list[Any], item: list[int], **rest: Any) -> list[float]:
         """The harness's reward."""
-        from harness.marking import reward
+        from harness.asking.marking import reward
 
         style = self.lesson.paradigm.style
         return [

@@ -9,8 +9,8 @@ many presentations as a stage of the stream has. What its cells differ by from t
 from __future__ import annotations
 
 from baselines.sft import SFT
+from harness.asking.engines.transformers import load_model, load_processor
 from harness.core import Learned, Lesson, Stage, Stream, replace
-from harness.engines.transformers import load_model, load_processor
 
 RATE = 2e-4  # near where the recipe's schedule ends
 SKIPPED = 10**7  # items far behind those that the recipe used
@@ -25,7 +25,7 @@ def pretrain_on(lesson: Lesson) -> Learned:
     """As many presentations of the pretrain split as the lesson has, by the recipe's loss, batch and optimiser."""
     import torch
 
-    from tasks.twin_base.pretrain import Batches, Recipe, reply_loss, worlds
+    from twin_base.pretrain import Batches, Recipe, reply_loss, worlds
 
     recipe = Recipe()
     torch.manual_seed(lesson.seed)

@@ -36,9 +36,9 @@ SFT_0, SFT_1, SFT_2, SFT_3, SFT_4, SFT_5, RFT_1, RFT_2, RFT_3, RFT_4, RFT_5 = GR
 
 def rows(out: Path) -> list[dict[str, object]]:
     """The finished runs of the grid in ``out``: paradigm, rate, average accuracy, gain, backward transfer."""
-    from harness.cells import read_cells
-    from harness.matrix import from_cells
-    from harness.metrics import ALL
+    from harness.results.cells import read_cells
+    from harness.results.matrix import from_cells
+    from harness.results.metrics import ALL
     from tasks.streams import O1
 
     found: list[dict[str, object]] = []

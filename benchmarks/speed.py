@@ -26,10 +26,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # where it is started as a file, its own folder stands there
 
 from benchmarks.bare import Bare, is_grpo  # noqa: E402
-from harness import disk  # noqa: E402
-from harness.cli import ENVIRONMENT, set_threads  # noqa: E402
+from harness.command.cli import ENVIRONMENT, set_threads  # noqa: E402
 from harness.core import Lesson, Paradigm, Progress, Scale, Stage, Task, UserError, replace  # noqa: E402
 from harness.scales import TWIN, model_folder  # noqa: E402
+from harness.store import disk  # noqa: E402
 
 MOST_OVER_BARE = 1.10
 MOST_OVER_ONE_BY_ONE = 1.0
@@ -163,9 +163,9 @@ def training(name: str, scale: Scale, steps: int, pairs: int, work: Path) -> Ite
 
 def evaluation(scale: Scale, items: int, pairs: int) -> Iterator[Finding]:
     """One finding for each style: seconds of a cell in batches over those of the same cell one item at a time."""
-    from harness.engines.transformers import TransformersEngine
-    from harness.evaluate import evaluate_cell
-    from harness.styles import STYLES
+    from harness.asking.engines.transformers import TransformersEngine
+    from harness.asking.evaluate import evaluate_cell
+    from harness.asking.styles import STYLES
     from tasks.gqa import GQA
 
     engine = TransformersEngine(model_folder(scale), scale)
@@ -195,7 +195,7 @@ def evaluation(scale: Scale, items: int, pairs: int) -> Iterator[Finding]:
 def harness_command() -> list[str]:
     """The installed ``harness`` command of this interpreter, or its module where it is not installed."""
     script = Path(sys.executable).parent / "harness"
-    return [str(script)] if script.is_file() else [sys.executable, "-m", "harness.cli"]
+    return [str(script)] if script.is_file() else [sys.executable, "-m", "harness.command.cli"]
 
 
 def whole_process(command: Sequence[str], codes: Sequence[int] = (0,), **environment: str) -> tuple[float, float]:

@@ -21,8 +21,8 @@ from pathlib import Path
 from benchmarks.rates import RATES
 from harness.core import Paradigm, Run
 from harness.registry import load_plugins, typed
+from harness.run_inputs import run_id
 from harness.scales import TWIN
-from harness.syllabus import run_id
 from tasks.streams import DEFAULT, O1
 
 SEEDS = range(5)
@@ -48,7 +48,16 @@ def runs() -> list[Run]:
 
 def command(run: Run) -> list[str]:
     """The words that start a run."""
-    words = [sys.executable, "-m", "harness.cli", "run", "--paradigm", run.paradigm.name, "--seq", run.stream.name]
+    words = [
+        sys.executable,
+        "-m",
+        "harness.command.cli",
+        "run",
+        "--paradigm",
+        run.paradigm.name,
+        "--seq",
+        run.stream.name,
+    ]
     words += ["--seed", str(run.seed), "--split", run.split]
     return [*words, *(word for plugin in PLUGINS for word in ("--plugin", str(plugin)))]
 
@@ -65,7 +74,7 @@ def do(run: Run) -> int:
 
 def publish(run: Run) -> int:
     """Into results/; the exit code, for a run that is not finished is refused with a line of its own."""
-    return subprocess.run([sys.executable, "-m", "harness.cli", "publish", run_id(run)], check=False).returncode
+    return subprocess.run([sys.executable, "-m", "harness.command.cli", "publish", run_id(run)], check=False).returncode
 
 
 def main() -> None:

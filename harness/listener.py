@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from harness import disk
 from harness.core import Cell, Progress
+from harness.store import disk
 
 _EVERY = 5.0
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import disk
-from harness.cells import read_cells, write_cells
+from harness.asking.engines import Engine
+from harness.asking.evaluate import evaluate_cell, mean, rows_key, summarise
 from harness.core import (
     Cell,
     Example,
@@ -25,13 +25,9 @@ from harness.core import (
     Verdict,
     stage_seed,
 )
-from harness.engines import Engine
-from harness.evaluate import evaluate_cell, mean, rows_key, summarise
-from harness.lineage import Checkpoint, Costs, stage_key, training_inputs
 from harness.listener import Listener, Silent, Watch
-from harness.record import Record, open_record
-from harness.store import CELLS, Store
-from harness.syllabus import (
+from harness.results.cells import read_cells, write_cells
+from harness.run_inputs import (
     asked_examples,
     base_checkpoint,
     data_print,
@@ -41,7 +37,11 @@ from harness.syllabus import (
     space_wanted,
     training_examples,
 )
-from harness.tables import from_parquet, to_parquet
+from harness.store import disk
+from harness.store.checkpoints import CELLS, Store
+from harness.store.lineage import Checkpoint, Costs, stage_key, training_inputs
+from harness.store.record import Record, open_record
+from harness.store.tables import from_parquet, to_parquet
 
 EngineMaker = Callable[[Path, Scale], Engine]
 
@@ -302,7 +302,7 @@ def save_cells(desk: Desk) -> None:
 
 def transformers_engine(folder: Path, scale: Scale) -> Engine:
     """The default engine, imported only when a model is needed."""
-    from harness.engines.transformers import TransformersEngine
+    from harness.asking.engines.transformers import TransformersEngine
 
     return TransformersEngine(folder, scale)
 

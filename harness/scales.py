@@ -77,10 +77,10 @@ def model_folder(scale: Scale) -> Path:
 
 
 def _twin_base() -> Path:
-    """The twin base's weights inside the installed ``tasks`` package, found without importing it."""
-    found = importlib.util.find_spec("tasks")
+    """The twin base's weights inside the installed ``twin_base`` package, found without importing it."""
+    found = importlib.util.find_spec("twin_base")
     for place in (found.submodule_search_locations if found else None) or ():
-        folder = Path(place) / "twin_base" / "weights"
+        folder = Path(place) / "weights"
         if folder.is_dir():
             return folder
     raise UserError("the twin base is not installed: reinstall cpt-harness, or rebuild it by its recipe")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.matrix import AccuracyMatrix
-from harness.published import PublishedRun
+from harness.results.matrix import AccuracyMatrix
+from harness.results.published import PublishedRun
 from paper_figures.page import FAINT, INK, command, headline, page, save
 from paper_figures.selection import by_paradigm, mean, over_seeds, place, seeds, select
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness import disk
 from harness.core import UserError
+from harness.store import disk
 
 COLUMN = 3.25  # inches: one column of a two-column page
 INK = "#222222"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.core import UserError
-from harness.matrix import AccuracyMatrix
-from harness.published import PublishedRun, published
+from harness.results.matrix import AccuracyMatrix
+from harness.results.published import PublishedRun, published
 
 
 def select(results: Path, runs: Sequence[str] = ()) -> list[PublishedRun]:

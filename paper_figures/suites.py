@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core import UserError
-from harness.published import PublishedRun
+from harness.results.published import PublishedRun
 from paper_figures.page import INK, command, headline, page, palette, save
 from paper_figures.selection import by_paradigm, mean, over_seeds, place, select
 

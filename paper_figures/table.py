@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.core import UserError
-from harness.disk import write
-from harness.leaderboard import Summary, summary
+from harness.results.leaderboard import Summary, summary
+from harness.store.disk import write
 
 METRICS = (
     "average_accuracy",

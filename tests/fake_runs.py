@@ -8,11 +8,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from harness.cells import write_cells
+from harness.asking.evaluate import mean
+from harness.asking.styles import COT, DIRECT
 from harness.core import Cell, Decoding, Paradigm, Row, Run, Scale, Stream, joint, plain
-from harness.evaluate import mean
-from harness.styles import COT, DIRECT
-from harness.tables import to_parquet
+from harness.results.cells import write_cells
+from harness.store.tables import to_parquet
 
 TASKS = ("scienceqa", "textvqa", "vizwiz", "gqa", "geometry3k", "pathvqa", "super-clevr")
 SUITES = ("mmmu", "mmlu-pro", "pope")

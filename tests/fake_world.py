@@ -18,6 +18,8 @@ from typing import Any
 import numpy
 from safetensors.numpy import load_file, save_file
 
+from harness.asking.engines import Generation, Prompt
+from harness.asking.styles import COT, DIRECT
 from harness.core import (
     Decoding,
     Example,
@@ -33,8 +35,6 @@ from harness.core import (
     Verdict,
     replace,
 )
-from harness.engines import Generation, Prompt
-from harness.styles import COT, DIRECT
 
 
 def coin(*parts: object) -> int:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from fake_world import SLOW, engine_maker, fake_run, find
 
-from baselines import trainers
-from harness import record, syllabus
+from harness import run_inputs
 from harness.core import Cell, Paradigm, Progress, Run, Stream, replace
 from harness.registry import typed
 from harness.runner import run
 from harness.scales import TWIN
+from harness.store import record
+from harness.training import trainers
 
 
 class Speaker:
@@ -57,7 +58,7 @@ def real_run(paradigm: str, model: str) -> Run:
 if __name__ == "__main__":
     out, world, model = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     if world == "fake":
-        syllabus.typed = find  # type: ignore[assignment]
+        run_inputs.typed = find  # type: ignore[assignment]
         record.environment = lambda: {"here": "the fake world"}
         run(fake_run(Path(model), SLOW), out, Speaker(), engine_maker([]))
     else:

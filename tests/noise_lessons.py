@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from harness.asking.styles import COT, DIRECT
 from harness.core import Decoding, Example, Lesson, Paradigm, Stage, Task, replace
 from harness.scales import TWIN
-from harness.styles import COT, DIRECT
 
 WORDS = ("red", "green", "blue", "dog", "cat", "seven")
 SMALL = replace(
@@ -68,7 +68,7 @@ NOISE = task()
 
 def build_bases(factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two untrained twin bases that differ in their seed."""
-    from tasks.twin_base.model import build
+    from twin_base.model import build
 
     texts = [style.ask(NOISE, item("train", n)) for n in range(30) for style in (DIRECT, COT)]
     folders = (factory.mktemp("one"), factory.mktemp("two"))

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from noise_lessons import NOISE, SMALL, build_bases, item, lesson, picture, same, task, tensors
 
-from baselines import trainers
 from baselines.filtering import solvable
-from baselines.presentations import presentations, rounded
 from baselines.rft import RFT, RFT_NOCOT, RFT_NOKL, RIF_RFT, grpo_trainer, updates_per_rollout_batch
 from baselines.sft import MTL, SFT, sft_trainer
+from harness.asking.engines.transformers import load_processor
+from harness.asking.styles import COT, DIRECT
 from harness.core import Lesson, Paradigm, Progress, Stream, UserError, messages, one_by_one, replace
-from harness.engines.transformers import load_processor
 from harness.scales import TWIN
-from harness.styles import COT, DIRECT
+from harness.training import trainers
+from harness.training.presentations import presentations, rounded
 
 # TRL 1.16 asks for an attribute that transformers 5.23 renamed; teach() silences it, a bare trainer does not.
 renamed = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")

@@ -15,9 +15,9 @@ from baselines.rft import RFT
 from baselines.sft import SFT
 from benchmarks import speed
 from benchmarks.bare import Bare
+from harness.asking.styles import COT, DIRECT
 from harness.core import Decoding, Example, Paradigm, Progress, Task, UserError, replace
 from harness.scales import TWIN
-from harness.styles import COT, DIRECT
 
 
 def seconds(*wall: float) -> tuple[tuple[float, float], ...]:
@@ -161,7 +161,7 @@ def gqa() -> Task:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory, gqa: Task) -> Path:
     """An untrained twin base."""
-    from tasks.twin_base.model import build
+    from twin_base.model import build
 
     folder = tmp_path_factory.mktemp("base")
     build(folder, 0, [style.ask(gqa, gqa.twin("train", n)) for n in range(30) for style in (DIRECT, COT)])

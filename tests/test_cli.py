@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import check, cli, live, plan, registry, report
+from harness import registry
+from harness.command import check, cli, plan, printing, progress
 from harness.core import Cell, Paradigm, Progress, Run, Scale, Stream, UserError, replace
-from harness.matrix import from_rows
+from harness.results.matrix import from_rows
+from harness.run_inputs import run_id
 from harness.scales import TWIN, model_folder
-from harness.syllabus import run_id
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ["run", "--paradigm", "rft", "--seq", "default"]
@@ -283,7 +284,7 @@ def cell(**changes) -> Cell:
 
 def test_progress_in_plain_lines(tmp_path, capsys):
     planned = plan.of(asked(limit=4), tmp_path)
-    with live.Display(planned, stream=sys.stderr) as display:
+    with progress.Display(planned, stream=sys.stderr) as display:
         display.stage(1, 7, "scienceqa")
         for step in range(1, 5):
             display.progress(Progress(step=step, steps=4, reward=step / 4))
@@ -299,9 +300,9 @@ def test_progress_in_plain_lines(tmp_path, capsys):
 
 def test_time_left_is_what_is_not_done_at_the_measured_speed(tmp_path, monkeypatch):
     now = 0.0
-    monkeypatch.setattr(live.time, "monotonic", lambda: now)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     planned = plan.of(asked(), tmp_path)
-    clock = live.Clock(planned)
+    clock = progress.Clock(planned)
     assert clock.left() is None
     now = 2 * planned.evaluation_seconds / 8
     for _ in range(planned.cells // 8):
@@ -312,9 +313,9 @@ def test_time_left_is_what_is_not_done_at_the_measured_speed(tmp_path, monkeypat
 
 def test_numbers_are_printed_in_percent(capsys):
     a = from_rows([[0.25, 0.5], [0.75, None], [0.5, 1.0]], style="cot")
-    screen = report.console()
-    report.matrix(screen, a, "title")
-    report.metrics(screen, a, [replace(a, style="direct")])
+    screen = printing.console()
+    printing.matrix(screen, a, "title")
+    printing.metrics(screen, a, [replace(a, style="direct")])
     out = capsys.readouterr().out
     assert "75.0" in out
     assert "nan" not in out.lower()
@@ -327,9 +328,9 @@ def test_numbers_are_printed_in_percent(capsys):
 
 def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(tmp_path):
     (tmp_path / "boom.py").write_text(
-        "from harness.core import Stream\nimport harness.report\n"
+        "from harness.core import Stream\nimport harness.command.printing\n"
         "def nouns(screen):\n    raise RuntimeError('ours')\n"
-        "harness.report.nouns = nouns\nS = Stream(name='s', tasks=('gqa',), epochs={'gqa': 1}, general=())\n"
+        "harness.command.printing.nouns = nouns\nS = Stream(name='s', tasks=('gqa',), epochs={'gqa': 1}, general=())\n"
     )
     process = start(["list", "--plugin", str(tmp_path / "boom.py")])
     _, err = process.communicate(timeout=120)
@@ -339,15 +340,15 @@ def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(tmp_path):
 
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "harness.cli", *arguments]
+    command = [sys.executable, "-m", "harness.command.cli", *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_ctrl_c_says_that_the_same_command_continues(tmp_path):
     (tmp_path / "slow.py").write_text(
-        "from harness.core import Stream\nimport harness.report, pathlib, time\n"
+        "from harness.core import Stream\nimport harness.command.printing, pathlib, time\n"
         f"def nouns(screen):\n    pathlib.Path({str(tmp_path / 'began')!r}).touch()\n    time.sleep(60)\n"
-        "harness.report.nouns = nouns\nS = Stream(name='s', tasks=('gqa',), epochs={'gqa': 1}, general=())\n"
+        "harness.command.printing.nouns = nouns\nS = Stream(name='s', tasks=('gqa',), epochs={'gqa': 1}, general=())\n"
     )
     process = start(["list", "--plugin", str(tmp_path / "slow.py")])
     deadline = time.monotonic() + 120

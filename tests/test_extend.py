@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness import registry
-from harness.cells import read_cells
+from harness.asking.styles import STYLES
 from harness.core import Paradigm, Scale, Stream, Task, UserError
-from harness.styles import STYLES
+from harness.results.cells import read_cells
 
 ROOT = Path(__file__).resolve().parent.parent
 MY_TASK = ROOT / "examples" / "my_task.py"
@@ -129,7 +129,7 @@ def test_kinds_are_kept_apart():
 @pytest.mark.parametrize("paradigm", ["rft-anchored", "sft-short"])
 def test_a_newcomers_task_and_paradigm_run_end_to_end(tmp_path, paradigm):
     command = [
-        sys.executable, "-m", "harness.cli", "run", "--paradigm", paradigm, "--seq", "dots", "--limit", "4",
+        sys.executable, "-m", "harness.command.cli", "run", "--paradigm", paradigm, "--seq", "dots", "--limit", "4",
         "--out", str(tmp_path), "--plugin", str(MY_TASK), "--plugin", str(MY_PARADIGM),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)

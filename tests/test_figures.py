@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.cells import read_cells, write_cells
+from harness.asking.styles import DIRECT
 from harness.core import UserError
-from harness.publish import publish
-from harness.styles import DIRECT
+from harness.results.cells import read_cells, write_cells
+from harness.results.publish import publish
 from paper_figures import FIGURES, matrix, page, stages, suites
 from paper_figures.selection import by_paradigm, mean, over_seeds, select
 from tests.fake_runs import MTL, RFT, SFT, SHORT, STREAM, fake_run

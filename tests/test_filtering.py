@@ -11,8 +11,8 @@ from noise_lessons import SMALL, build_bases, item, lesson, same, task
 from baselines.filtering import solvable
 from baselines.rft import RFT, RIF_RFT
 from baselines.sft import SFT
+from harness.asking.styles import COT, DIRECT
 from harness.core import Decoding, Example, Paradigm, replace
-from harness.styles import COT, DIRECT
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_the_filter_keeps_what_was_solved_at_least_once(
     bases: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.engines import Generation
-    from harness.engines import transformers as engine
+    from harness.asking.engines import Generation
+    from harness.asking.engines import transformers as engine
 
     def exact(answer: str, example: Example) -> float:
         return float(answer in example.answers)

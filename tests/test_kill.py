@@ -13,9 +13,9 @@ from random import Random
 import pytest
 from fake_world import make_model
 
-from harness.lineage import weights_digest
 from harness.scales import TWIN_BASE
-from harness.store import Store
+from harness.store.checkpoints import Store
+from harness.store.lineage import weights_digest
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
 

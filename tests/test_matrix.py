@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.cells import COLUMNS, cell_key, csv_rows, csv_text, read_cells, safe, unsafe, write_cells
 from harness.core import Cell, UserError
-from harness.matrix import AccuracyMatrix, from_cells, from_rows
-from harness.metrics import ALL, compute_all, general_deltas
+from harness.results.cells import COLUMNS, cell_key, csv_rows, csv_text, read_cells, safe, unsafe, write_cells
+from harness.results.matrix import AccuracyMatrix, from_cells, from_rows
+from harness.results.metrics import ALL, compute_all, general_deltas
 
 CELL = Cell(
     run="r", stage=0, stage_name="base", task="a", style="direct", decoding="greedy-8", scorer="exact-v1", n=3,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from realdata_layout import write_scienceqa
 
-from harness.check import items
+from harness.command.check import items
 from harness.core import Stream, UserError
 from tasks.official import opened, picture_file
 from tasks.scienceqa import SCIENCEQA

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from harness import leaderboard, syllabus
-from harness.cells import csv_rows, read_cells, write_cells
+from harness import run_inputs
+from harness.asking.styles import DIRECT
 from harness.core import UserError
-from harness.metrics import ALL, average_accuracy, backward_transfer, compute_all
-from harness.publish import publish
-from harness.published import published, read_run
+from harness.results import leaderboard
+from harness.results.cells import csv_rows, read_cells, write_cells
+from harness.results.metrics import ALL, average_accuracy, backward_transfer, compute_all
+from harness.results.publish import publish
+from harness.results.published import published, read_run
 from harness.runner import run
-from harness.styles import DIRECT
 from tests import fake_world
 from tests.fake_runs import MTL, RFT, SFT, SHORT, fake_run
 
@@ -83,7 +84,7 @@ def test_a_published_record_names_no_folder_of_the_machine(tmp_path):
 
 
 def test_what_the_runner_leaves_is_what_is_published(tmp_path, monkeypatch):
-    monkeypatch.setattr(syllabus, "typed", fake_world.find)
+    monkeypatch.setattr(run_inputs, "typed", fake_world.find)
     model = fake_world.make_model(tmp_path / "model")
     done = run(fake_world.fake_run(model), tmp_path / "runs", engine=fake_world.engine_maker([]))
     target = publish(done.folder, tmp_path / "results")
@@ -322,6 +323,8 @@ def test_reading_a_run_in_progress_shows_its_holes(tmp_path):
 
 def test_the_leaderboard_answers_without_heavy_libraries():
     heavy = ["torch", "transformers", "trl", "datasets", "pandas", "pyarrow", "numpy", "matplotlib", "PIL", "scipy"]
-    program = f"import sys, harness.leaderboard, paper_figures; print([m for m in {heavy!r} if m in sys.modules])"
+    program = (
+        f"import sys, harness.results.leaderboard, paper_figures; print([m for m in {heavy!r} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

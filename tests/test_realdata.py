@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from realdata_layout import SCIENCEQA_SPLITS, items, write_official_layout, write_scienceqa, write_vizwiz
 
+from harness.asking.marking import mark, reward
+from harness.asking.styles import COT, DIRECT
 from harness.core import Example, Task
-from harness.marking import mark, reward
-from harness.styles import COT, DIRECT
 from tasks.scienceqa import SCIENCEQA
 from tasks.vizwiz import VIZWIZ
 

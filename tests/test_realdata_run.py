@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from realdata_layout import write_official_layout
 
-from harness.cells import read_cells
 from harness.core import Paradigm, Run, Stream
 from harness.registry import typed
+from harness.results.cells import read_cells
 from harness.runner import run
 from harness.scales import TWIN
 

@@ -23,8 +23,9 @@ from fake_world import (
     nothing,
 )
 
-from harness import syllabus
-from harness.cells import read_cells
+from harness import run_inputs
+from harness.asking.evaluate import fingerprint
+from harness.asking.styles import DIRECT
 from harness.core import (
     Cell,
     Progress,
@@ -36,17 +37,16 @@ from harness.core import (
     replace,
     stage_seed,
 )
-from harness.evaluate import fingerprint
-from harness.lineage import load_checkpoint, weights_digest
+from harness.results.cells import read_cells
 from harness.runner import run, run_id
-from harness.store import Store
-from harness.styles import DIRECT
-from harness.tables import from_parquet
+from harness.store.checkpoints import Store
+from harness.store.lineage import load_checkpoint, weights_digest
+from harness.store.tables import from_parquet
 
 
 @pytest.fixture(autouse=True)
 def _fake_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(syllabus, "typed", find)
+    monkeypatch.setattr(run_inputs, "typed", find)
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_a_new_version_of_a_task_is_a_new_run_new_rows_and_a_new_checkpoint(
 ) -> None:
     first = run(fake_run(model, stream=PREFIX), tmp_path / "runs", engine=engine_maker([]))
     raised = {**TASKS, "coins": replace(TASKS["coins"], version=2)}
-    monkeypatch.setattr(syllabus, "typed", lambda noun, name: raised[name])
+    monkeypatch.setattr(run_inputs, "typed", lambda noun, name: raised[name])
     journal: list[str] = []
     second = run(fake_run(model, stream=PREFIX), tmp_path / "runs", engine=engine_maker(journal))
     assert first.id != second.id
@@ -242,12 +242,12 @@ def test_joint_training_is_one_stage_on_the_union(tmp_path: Path, model: Path) -
 def test_presentations_are_items_times_epochs_and_limit_bounds_items(model: Path) -> None:
     asked = fake_run(model)
     two, three = Stage(name="dice", tasks=("dice",)), Stage(name="joint", tasks=("coins", "dice", "cards"))
-    assert syllabus.training_items(asked, two) == {"dice": 6}
-    assert syllabus.training_items(replace(asked, limit=4), two) == {"dice": 4}
-    assert syllabus.training_items(replace(asked, limit=8), three) == {"coins": 2, "dice": 2, "cards": 2}
-    assert syllabus.training_items(replace(asked, limit=1), three) == {"coins": 1, "dice": 1, "cards": 1}
-    assert len(syllabus.asked_examples(replace(asked, limit=3), TASKS["coins"])) == 3
-    assert len(syllabus.asked_examples(asked, TASKS["coins"])) == 10
+    assert run_inputs.training_items(asked, two) == {"dice": 6}
+    assert run_inputs.training_items(replace(asked, limit=4), two) == {"dice": 4}
+    assert run_inputs.training_items(replace(asked, limit=8), three) == {"coins": 2, "dice": 2, "cards": 2}
+    assert run_inputs.training_items(replace(asked, limit=1), three) == {"coins": 1, "dice": 1, "cards": 1}
+    assert len(run_inputs.asked_examples(replace(asked, limit=3), TASKS["coins"])) == 3
+    assert len(run_inputs.asked_examples(asked, TASKS["coins"])) == 10
 
 
 def test_the_validation_split_is_asked_for_choosing(tmp_path: Path, model: Path) -> None:
@@ -323,7 +323,7 @@ def test_a_picture_that_does_not_open_is_refused(tmp_path: Path, model: Path, mo
         return replace(TASKS["coins"].twin(split, index), images=(lambda: Image.open(broken),))
 
     tasks = {**TASKS, "coins": replace(TASKS["coins"], twin=twin)}
-    monkeypatch.setattr(syllabus, "typed", lambda noun, name: tasks[name])
+    monkeypatch.setattr(run_inputs, "typed", lambda noun, name: tasks[name])
     with pytest.raises(UserError, match=r"coins/test/0 cannot be read"):
         run(fake_run(model), tmp_path / "runs", engine=engine_maker([]))
 

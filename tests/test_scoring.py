@@ -9,9 +9,9 @@ from hypothesis import example as also
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.asking.marking import mark, reward, single_gold
+from harness.asking.styles import COT, DIRECT
 from harness.core import SPLITS, Example
-from harness.marking import mark, reward, single_gold
-from harness.styles import COT, DIRECT
 from tasks import streams
 from tasks.mmlu_pro import MMLU_PRO
 from tasks.mmmu import MMMU

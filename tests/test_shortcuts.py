@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 
 from baselines.sft import SFT
+from harness.asking.engines.transformers import TransformersEngine
+from harness.asking.evaluate import evaluate_cell, mean
+from harness.asking.marking import mark
+from harness.asking.styles import COT
 from harness.core import Example, Lesson, Run, Stage, Task, replace
-from harness.engines.transformers import TransformersEngine
-from harness.evaluate import evaluate_cell, mean
-from harness.marking import mark
+from harness.run_inputs import training_examples
 from harness.scales import TWIN, model_folder
-from harness.styles import COT
-from harness.syllabus import training_examples
 from tasks.streams import DEFAULT
-from tasks.twin_base.pretrain import worlds
+from twin_base.pretrain import worlds
 
 BASE = model_folder(TWIN)
 PICTURED = [task for task in worlds() if task.twin("test", 0).images]

@@ -17,17 +17,18 @@ import pytest
 from fake_world import FAKE, PREFIX, STREAM, engine_maker, fake_run, find, make_model
 from safetensors.numpy import save_file
 
-from harness import disk, syllabus, tables
+from harness import run_inputs
 from harness.core import Row, UserError, replace
-from harness.lineage import load_checkpoint, weights_digest
 from harness.runner import Finished, run
-from harness.store import Store
-from harness.tables import from_parquet, to_parquet
+from harness.store import disk, tables
+from harness.store.checkpoints import Store
+from harness.store.lineage import load_checkpoint, weights_digest
+from harness.store.tables import from_parquet, to_parquet
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from harness.store import Store
+from harness.store.checkpoints import Store
 with Store(Path(sys.argv[1])).hold(sys.argv[2]):
     print("held", flush=True)
     time.sleep(60)
@@ -36,7 +37,7 @@ with Store(Path(sys.argv[1])).hold(sys.argv[2]):
 
 @pytest.fixture(autouse=True)
 def _fake_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(syllabus, "typed", find)
+    monkeypatch.setattr(run_inputs, "typed", find)
 
 
 @pytest.fixture
@@ -278,7 +279,7 @@ def test_a_full_disk_is_refused_before_a_stage(model: Path, out: Path, monkeypat
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda place: usage)
     assert "harness runs gc" in refusal(model, out)
     monkeypatch.undo()
-    monkeypatch.setattr(syllabus, "typed", find)
+    monkeypatch.setattr(run_inputs, "typed", find)
     assert len(again(model, out).cells) == 18
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness import cli, leaderboard, report
+from harness.command import cli, printing
 from harness.core import UserError
-from harness.leaderboard import summary
-from harness.publish import publish
+from harness.results import leaderboard
+from harness.results.leaderboard import summary
+from harness.results.publish import publish
 from paper_figures import table
 from tests.fake_runs import MTL, SFT, fake_run
 
@@ -61,7 +62,7 @@ def test_the_printed_leaderboard_breaks_no_heading_and_shows_each_run_with_its_n
     publish(fake_run(tmp_path / "runs", MTL), tmp_path / "results")
     entries = leaderboard.load(tmp_path / "results")
     screen = Console(width=width, file=StringIO())
-    report.leaderboard(screen, entries)
+    printing.leaderboard(screen, entries)
     lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
     ruled = next(n for n, line in enumerate(lines) if "\u2500" in line)
     headings = " ".join(lines[:ruled]).split()
@@ -82,4 +83,4 @@ def test_the_printed_leaderboard_breaks_no_heading_and_shows_each_run_with_its_n
     assert [row[0] for row in rows[: len(entries)]] == [str(entry["rank"]) for entry in entries]
     for row, entry in zip(rows, entries, strict=False):
         assert str(entry["id"]).startswith(row[1])
-        assert row[3:5] == [report.percent(entry["average_accuracy"]), report.points(entry["gain"])]
+        assert row[3:5] == [printing.percent(entry["average_accuracy"]), printing.points(entry["gain"])]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from noise_lessons import build_bases, lesson, same
 
-from baselines import resume, trainers
 from baselines.rft import RFT_NOCOT
 from baselines.sft import SFT
 from harness.core import Progress, replace
+from harness.training import resume, trainers
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from harness.engines.transformers import TransformersEngine
-from harness.lineage import weights_digest
+from harness.asking.engines.transformers import TransformersEngine
+from harness.asking.styles import STYLES
 from harness.scales import TWIN, model_folder
-from harness.styles import STYLES
+from harness.store.lineage import weights_digest
 from tasks.gqa import GQA
 from tasks.pope import POPE
-from tasks.twin_base import pretrain
-from tasks.twin_base.captions import DESCRIBE, LETTERS, LOOK_UP, ONE_LETTER
-from tasks.twin_base.measure import bounds, measure_task, table
-from tasks.twin_base.model import processor_with
-from tasks.twin_base.pretrain import Recipe, lesson, rate_at, worlds
+from twin_base import pretrain
+from twin_base.captions import DESCRIBE, LETTERS, LOOK_UP, ONE_LETTER
+from twin_base.measure import bounds, measure_task, table
+from twin_base.model import processor_with
+from twin_base.pretrain import Recipe, lesson, rate_at, worlds
 
 FOLDER = model_folder(TWIN)
 DENSE = (DESCRIBE, LETTERS, LOOK_UP, ONE_LETTER)
@@ -113,7 +113,7 @@ def test_the_rate_warms_up_holds_and_falls_to_a_twentieth() -> None:
 
 
 def test_the_folder_is_found_without_importing_tasks() -> None:
-    assert Path(__file__).resolve().parents[1] / "tasks" / "twin_base" / "weights" == FOLDER
+    assert Path(__file__).resolve().parents[1] / "twin_base" / "weights" == FOLDER
 
 
 class _Stopped(Exception):
@@ -151,7 +151,7 @@ def test_a_stopped_recipe_continues_to_the_same_weights(tmp_path: Path, monkeypa
 def test_muon_turns_matrices_towards_orthogonal_ones_and_steps_as_its_equation_says() -> None:
     import torch
 
-    from tasks.twin_base.muon import muon, orthogonal
+    from twin_base.muon import muon, orthogonal
 
     torch.manual_seed(0)
     values = torch.linalg.svdvals(orthogonal(torch.randn(3, 24, 40)))
@@ -167,7 +167,7 @@ def test_muon_turns_matrices_towards_orthogonal_ones_and_steps_as_its_equation_s
 def test_shaped_weights_look_back_and_find_where_the_word_before_stood() -> None:
     import torch
 
-    from tasks.twin_base.model import DISTANCES, model_for
+    from twin_base.model import DISTANCES, model_for
 
     model = model_for(AutoTokenizer.from_pretrained(FOLDER), 0)
     model.set_attn_implementation("eager")
@@ -184,7 +184,7 @@ def test_shaped_weights_look_back_and_find_where_the_word_before_stood() -> None
 def test_a_reply_costs_its_own_tokens_alone() -> None:
     import torch
 
-    from tasks.twin_base.pretrain import Batches, reply_loss
+    from twin_base.pretrain import Batches, reply_loss
 
     engine = TransformersEngine(FOLDER, TWIN)
     for part in Batches(engine.processor, worlds(), 100).make(range(10)):

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 import tasks
+from harness.asking.marking import mark, single_gold
+from harness.asking.styles import STYLES
 from harness.core import SPLITS, Example, Style, Task, UserError
-from harness.marking import mark, single_gold
-from harness.styles import STYLES
 from tasks.twins import Draft, split_of
 
 STREAM = ("scienceqa", "textvqa", "vizwiz", "gqa", "geometry3k", "pathvqa", "super-clevr")

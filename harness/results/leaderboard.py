@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 
-from harness.cells import csv_rows, csv_text
 from harness.core import UserError
-from harness.metrics import ALL, average_accuracy, backward_transfer, compute_all
-from harness.published import PublishedRun, published
+from harness.results.cells import csv_rows, csv_text
+from harness.results.metrics import ALL, average_accuracy, backward_transfer, compute_all
+from harness.results.published import PublishedRun, published
 
 NAME = "leaderboard.csv"
 _NAMES = ("rank", "runs", "group", "id", "paradigm", "recipe", "stream", "scale", "seed", "tasks", "style")
@@ -65,7 +65,7 @@ def _number(value: Value, absent: float = -1.0) -> float:
 
 def rebuild(results: Path) -> Path:
     """Write leaderboard.csv anew from the published cells; returns its path."""
-    from harness.disk import write
+    from harness.store.disk import write
 
     path = results / NAME
     table = [[entry[name] for name in COLUMNS] for entry in rows(published(results))]

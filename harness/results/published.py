@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.cells import read_cells
 from harness.core import Cell, UserError, digest
-from harness.matrix import BASE, AccuracyMatrix, from_cells
 from harness.registry import slug
+from harness.results.cells import read_cells
+from harness.results.matrix import BASE, AccuracyMatrix, from_cells
 
 RUNS = "runs"
 CELLS = "cells.csv"

@@ -19,7 +19,7 @@ from harness.core import SPLITS, Paradigm, Run, Scale, Stream, Task, UserError
 SEEDS = 2**31 - 1
 LIMITS = 10**6
 SMALL_MACHINE = 8
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 # What the libraries read when they are loaded: nothing is fetched, nothing is reported to anyone.
 ENVIRONMENT = {
@@ -123,21 +123,22 @@ def run_command(
     """
     asked = request(paradigm, seq, scale, seed, limit, data, split, plugin)
     set_threads(scale)
-    from harness import check, plan, published, report
-    from harness.live import Display
+    from harness.command import check, plan, printing
+    from harness.command.progress import Display
+    from harness.results import published
 
     check.writable(out)
     check.model(asked.scale)
     check.memory(asked.scale)
     planned = plan.of(asked, out)
     check.room(out, planned.disk_bytes)
-    console = report.console()
-    console.print(report.plan_line(planned), soft_wrap=True)
+    console = printing.console()
+    console.print(printing.plan_line(planned), soft_wrap=True)
     from harness.runner import run
 
     with Display(planned) as display:
         finished = run(asked, out, display)
-    report.finished(console, published.read_run(finished.folder), finished.folder, publishable(asked))
+    printing.finished(console, published.read_run(finished.folder), finished.folder, publishable(asked))
 
 
 def publishable(asked: Run) -> bool:
@@ -159,18 +160,18 @@ def plan_command(
 ) -> None:
     """Say what a run will do and cost, before it does it."""
     asked = request(paradigm, seq, scale, seed, limit, data, split, plugin)
-    from harness import plan, report
+    from harness.command import plan, printing
 
-    report.plan(report.console(), plan.of(asked, out))
+    printing.plan(printing.console(), plan.of(asked, out))
 
 
 @app.command("list")
 def list_command(plugin: PluginFlag = None) -> None:
     """Name the tasks, streams, paradigms and scales."""
-    from harness import report
+    from harness.command import printing
 
     registry.load_plugins(tuple(plugin or ()))
-    report.nouns(report.console())
+    printing.nouns(printing.console())
 
 
 @app.command("check")
@@ -182,13 +183,13 @@ def check_command(
     plugin: PluginFlag = None,
 ) -> None:
     """Look whether this machine is ready: versions, disk, permissions, model and data."""
-    from harness import check, report
+    from harness.command import check, printing
 
     registry.load_plugins(tuple(plugin or ()))
     set_threads(scale)
     stream, size = registry.typed(Stream, seq), registry.typed(Scale, scale)
     findings = check.environment(out, size, stream, data)
-    report.findings(report.console(), [finding for finding in findings if finding.well])
+    printing.findings(printing.console(), [finding for finding in findings if finding.well])
     for finding in findings:
         if not finding.well:
             print(f"error: {finding.what}: {finding.line}", file=sys.stderr)
@@ -199,8 +200,8 @@ def check_command(
 @app.command("publish")
 def publish_command(run: RunName, out: OutFlag = RUNS, results: ResultsFlag = RESULTS) -> None:
     """Copy a finished run's cells and compact scores into results/ and rebuild the leaderboard."""
-    from harness.publish import publish
-    from harness.store import Store
+    from harness.results.publish import publish
+    from harness.store.checkpoints import Store
 
     print(f"published in {publish(Store(out).folder(registry.slug(run)), results)}: see `harness leaderboard`")
 
@@ -208,9 +209,10 @@ def publish_command(run: RunName, out: OutFlag = RUNS, results: ResultsFlag = RE
 @app.command("leaderboard")
 def leaderboard_command(results: ResultsFlag = RESULTS) -> None:
     """Rank the published runs; only runs of equal stream, scale and task versions compare."""
-    from harness import leaderboard, report
+    from harness.command import printing
+    from harness.results import leaderboard
 
-    report.leaderboard(report.console(), leaderboard.load(results))
+    printing.leaderboard(printing.console(), leaderboard.load(results))
 
 
 @app.command("figures")
@@ -222,7 +224,7 @@ def figures_command(
     """Draw the figures and the table of the published results."""
     import importlib
 
-    from harness import check
+    from harness.command import check
 
     papers = importlib.import_module("paper_figures")
     known = {**papers.FIGURES, **papers.TABLES}
@@ -238,29 +240,30 @@ def figures_command(
 @runs_app.command("list")
 def runs_list(out: OutFlag = RUNS) -> None:
     """The stored runs: how far they are and what they hold on disk."""
-    from harness import report
-    from harness.store import Store
+    from harness.command import printing
+    from harness.store.checkpoints import Store
 
-    report.runs(report.console(), Store(out).list_runs())
+    printing.runs(printing.console(), Store(out).list_runs())
 
 
 @runs_app.command("show")
 def runs_show(run: RunName, out: OutFlag = RUNS) -> None:
     """One run: what was asked, its accuracy matrix and its metrics."""
-    from harness import published, report
-    from harness.store import Store
+    from harness.command import printing
+    from harness.results import published
+    from harness.store.checkpoints import Store
 
     folder = Store(out).folder(registry.slug(run))
     found = published.read_run(folder)
-    report.result(report.console(), found)
+    printing.result(printing.console(), found)
     print(f"files: {folder}")
 
 
 @runs_app.command("rm")
 def runs_rm(run: RunName, out: OutFlag = RUNS) -> None:
     """Remove a run's folder; its checkpoints stay until `harness runs gc`."""
-    from harness import check
-    from harness.store import Store
+    from harness.command import check
+    from harness.store.checkpoints import Store
 
     freed = Store(out).remove(registry.slug(run))
     print(f"removed {run} ({check.in_words(freed)}): `harness runs gc` frees the checkpoints that no run needs")
@@ -272,8 +275,8 @@ def runs_gc(
     out: OutFlag = RUNS,
 ) -> None:
     """Remove checkpoints until the store is within the budget: unused ones first, then those of finished runs."""
-    from harness import check
-    from harness.store import Store
+    from harness.command import check
+    from harness.store.checkpoints import Store
 
     removed = Store(out).gc(parse_size(budget))
     for name, size in removed:

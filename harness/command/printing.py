@@ -16,12 +16,12 @@ from harness import registry
 from harness.core import UserError
 
 if TYPE_CHECKING:
-    from harness.check import Finding
-    from harness.leaderboard import Entry
-    from harness.matrix import AccuracyMatrix
-    from harness.plan import Plan
-    from harness.published import PublishedRun
-    from harness.store import RunInfo
+    from harness.command.check import Finding
+    from harness.command.plan import Plan
+    from harness.results.leaderboard import Entry
+    from harness.results.matrix import AccuracyMatrix
+    from harness.results.published import PublishedRun
+    from harness.store.checkpoints import RunInfo
 
 WIDE = 160
 ABSENT = "-"
@@ -149,7 +149,7 @@ def matrix(screen: Console, a: AccuracyMatrix, title: str) -> None:
 
 def metrics(screen: Console, own: AccuracyMatrix, others: Sequence[AccuracyMatrix]) -> None:
     """The metrics in the paradigm's own style, and beside them in the others; percent and points."""
-    from harness.metrics import ALL, compute_all
+    from harness.results.metrics import ALL, compute_all
 
     columns = [compute_all(a) for a in (own, *others)]
     table = grid(["metric", "formula", f"{own.style} (own style)", *(f"{a.style} style" for a in others), "reads"], 2)
@@ -181,7 +181,7 @@ def finished(screen: Console, run: PublishedRun, folder: Path, publishable: bool
 
 def runs(screen: Console, stored: Sequence[RunInfo]) -> None:
     """The runs of a store."""
-    from harness.check import in_words
+    from harness.command.check import in_words
 
     if not stored:
         screen.print("no runs here: start one with `harness run --paradigm rft --seq default`")

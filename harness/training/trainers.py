@@ -20,8 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from baselines import resume
 from harness.core import Learned, Lesson, Progress, UserError, digest
+from harness.training import resume
 
 SAVE_SECONDS = 10.0  # no save sooner than this after the last one,
 SAVE_SHARE = 0.04  # and no larger share of the time goes into saving

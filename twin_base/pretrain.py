@@ -1,4 +1,4 @@
-"""The recipe of the twin base: ``python -m tasks.twin_base.pretrain`` makes it from scratch, seeded, on two cores.
+"""The recipe of the twin base: ``python -m twin_base.pretrain`` makes it from scratch, seeded, on two cores.
 
 Data: the pretrain split of the ten twins, unlimited, both answer styles by turns, and dense lessons on the same items
 (``captions``); the loss is on the reply alone.
@@ -18,9 +18,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from harness.asking.styles import COT_INSTRUCTION, DIRECT, STYLES
 from harness.core import SPLITS, Example, Task, messages
-from harness.styles import COT_INSTRUCTION, DIRECT, STYLES
-from tasks.twin_base import captions
+from twin_base import captions
 
 WEIGHTS = Path(__file__).parent / "weights"
 SAVE_EVERY, LOG_EVERY = 250, 50
@@ -209,7 +209,7 @@ def optimisers_for(model: Any, recipe: Recipe) -> tuple[Any, Any]:
     """Muon for the weight matrices, AdamW for everything else."""
     import torch
 
-    from tasks.twin_base.muon import muon
+    from twin_base.muon import muon
 
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
@@ -224,7 +224,7 @@ class Worker:
         """Build the model, or take it up where the last saved state left it."""
         import torch
 
-        from tasks.twin_base.model import model_for
+        from twin_base.model import model_for
 
         self.rank, self.recipe, self.folder = rank, recipe, folder
         processor = _processor(folder)
@@ -328,7 +328,7 @@ def main() -> None:
 
     import torch.multiprocessing
 
-    from tasks.twin_base.model import processor_with, tokenizer_from
+    from twin_base.model import processor_with, tokenizer_from
 
     defaults = Recipe()
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -349,7 +349,7 @@ def main() -> None:
         (WEIGHTS / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
         for file in WEIGHTS.iterdir():
             file.chmod(0o644)
-        print(f"installed in {WEIGHTS}; now measure it: python -m tasks.twin_base.measure")
+        print(f"installed in {WEIGHTS}; now measure it: python -m twin_base.measure")
 
 
 if __name__ == "__main__":

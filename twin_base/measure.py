@@ -1,4 +1,4 @@
-"""Measure a twin base on the validation split and write its model card: ``python -m tasks.twin_base.measure``.
+"""Measure a twin base on the validation split and write its model card: ``python -m twin_base.measure``.
 
 For every task and style: accuracy and readable share of greedy replies, and over groups of 8 rollouts at temperature 1
 the share that carries signal (neither all right nor all wrong) and pass@8. For the suites also the accuracy above
@@ -12,12 +12,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness.check import parameters
+from harness.asking.engines.transformers import TransformersEngine
+from harness.asking.marking import mark, single_gold
+from harness.asking.styles import STYLES
+from harness.command.check import parameters
 from harness.core import Example, Scale, Style, Task
-from harness.engines.transformers import TransformersEngine
-from harness.marking import mark, single_gold
-from harness.styles import STYLES
-from tasks.twin_base.pretrain import WEIGHTS, worlds
+from twin_base.pretrain import WEIGHTS, worlds
 
 SUITES = ("mmmu", "mmlu-pro", "pope")
 
@@ -99,7 +99,7 @@ models.
   5% and 5% of the rest; descriptions and look-ups of colours, 60% of the items with a picture until 30% are done and
   15% later. The loss is on the reply alone. Each stream task withholds question families and answer conventions from
   this split (the head of its file in `tasks/` says which): that is what a stage can learn.
-- **Recipe**: `python -m tasks.twin_base.pretrain --install`, then `python -m tasks.twin_base.measure --card`;
+- **Recipe**: `python -m twin_base.pretrain --install`, then `python -m twin_base.measure --card`;
   seed {seed}. The random weights have a shape in which attention looks words up from the first step
   (`model.shape_weights`, after mimetic initialisation, arXiv:2305.09828); Muon for matrices, AdamW for the rest.
 - **Training**: {steps:,} steps of {batch} items, and {again_steps:,} more after one restart of the rate,
@@ -143,8 +143,8 @@ def card(model: Path, found: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure and print; with ``--card``, also write measured.json and the card beside the weights."""
-    from harness.lineage import weights_digest
     from harness.scales import TWIN
+    from harness.store.lineage import weights_digest
 
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--model", type=Path, default=WEIGHTS)

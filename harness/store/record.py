@@ -10,10 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from harness import disk
 from harness.core import Run, Stage, Task, UserError, plain
-from harness.lineage import SCHEMA, Checkpoint, dump, read_json
-from harness.store import RECORD
+from harness.store import disk
+from harness.store.checkpoints import RECORD
+from harness.store.lineage import SCHEMA, Checkpoint, dump, read_json
 
 COSTS = "costs.json"
 PACKAGES = (
@@ -160,13 +160,15 @@ def cpu_type() -> str:
 
 def commit() -> str | None:
     """The commit of the project's checkout, with "+" where files differ from it; None outside a checkout."""
-    room = Path(__file__).resolve().parent
+    room = Path(__file__).resolve().parents[1]
     try:
         head = _git(room, "rev-parse", "HEAD").strip()
         # an environment below the checkout of something else is not that thing's commit
         if not _git(room, "ls-files", "core.py").strip():
             return None
-        changed = _git(room, "status", "--porcelain", "--untracked-files=no", ":/harness", ":/tasks", ":/baselines")
+        changed = _git(
+            room, "status", "--porcelain", "--untracked-files=no", ":/harness", ":/tasks", ":/baselines", ":/twin_base"
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return head + ("+" if changed.strip() else "")

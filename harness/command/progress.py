@@ -7,13 +7,13 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from harness.command.printing import duration, percent
 from harness.core import Cell, Progress
-from harness.report import duration, percent
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-    from harness.plan import Plan
+    from harness.command.plan import Plan
 
 LINE_EVERY = 20.0
 AT_ONCE = 0.05

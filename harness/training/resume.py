@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness import disk
+from harness.store import disk
 
 
 def seal(folder: Path, identity: str, counts: Mapping[str, int]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.asking.evaluate import PICTURES_OF_OFFICIAL_DATA, fingerprint
+from harness.asking.styles import STYLES
 from harness.core import SPLITS, Example, Run, Stage, Style, Task, UserError, digest, replace
-from harness.evaluate import PICTURES_OF_OFFICIAL_DATA, fingerprint
-from harness.lineage import Checkpoint, weights_digest
 from harness.registry import slug, typed
 from harness.scales import model_folder
-from harness.styles import STYLES
+from harness.store.lineage import Checkpoint, weights_digest
 
 MAX_SEED = 2**31 - 1
 ALL = 10**9

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.asking.engines import Generation, Prompt
 from harness.core import Decoding, Scale, UserError, messages
-from harness.engines import Generation, Prompt
 
 PICTURE_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
 

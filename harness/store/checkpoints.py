@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import disk
 from harness.core import Row, UserError, Verdict
-from harness.lineage import (
+from harness.store import disk
+from harness.store.lineage import (
     MANIFEST,
     Checkpoint,
     Costs,
@@ -28,7 +28,7 @@ from harness.lineage import (
     read_json,
     weights_digest,
 )
-from harness.tables import from_parquet, to_parquet
+from harness.store.tables import from_parquet, to_parquet
 
 RECORD = "run.json"
 CELLS = "cells.csv"

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+from harness.asking.evaluate import open_pictures
 from harness.core import Example, Lesson, Style, Task, messages
-from harness.evaluate import open_pictures
 
 Shown = tuple[Task, Example]
 Row = dict[str, Any]

@@ -13,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 
 from harness import registry
+from harness.asking.evaluate import open_pictures
 from harness.core import Scale, Stream, Task, UserError
-from harness.evaluate import open_pictures
 
 PACKAGES = (
     "torch", "torchvision", "transformers", "trl", "datasets", "accelerate", "tokenizers", "safetensors", "pillow",

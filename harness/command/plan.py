@@ -10,13 +10,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from harness.cells import read_cells
-from harness.check import in_words
+from harness.command.check import in_words
 from harness.core import Run, Stage, Task, UserError
-from harness.lineage import MANIFEST
+from harness.results.cells import read_cells
+from harness.run_inputs import asked_examples, run_id, run_styles, run_tasks, training_examples, training_items
 from harness.scales import model_folder
-from harness.store import CELLS, Store
-from harness.syllabus import asked_examples, run_id, run_styles, run_tasks, training_examples, training_items
+from harness.store.checkpoints import CELLS, Store
+from harness.store.lineage import MANIFEST
 
 ROWS_BYTES = 40_000  # of one cell's rows at the twin's size, as parquet
 LEAST_STEPS = 16  # shorter stages mostly show what it takes to load a library

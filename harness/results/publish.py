@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import disk
-from harness.cells import write_cells
+from harness.asking.styles import STYLES
 from harness.core import Cell, Row, UserError
-from harness.leaderboard import rebuild
-from harness.published import CELLS, COSTS, ITEMS, RECORD, RUNS, PublishedRun, read_run
-from harness.styles import STYLES
-from harness.tables import from_parquet
+from harness.results.cells import write_cells
+from harness.results.leaderboard import rebuild
+from harness.results.published import CELLS, COSTS, ITEMS, RECORD, RUNS, PublishedRun, read_run
+from harness.store import disk
+from harness.store.tables import from_parquet
 
 ROWS = "rows"
 _TOLERANCE = 1e-9

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from harness.matrix import AccuracyMatrix
+from harness.results.matrix import AccuracyMatrix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ def average_accuracy(a: AccuracyMatrix) -> float | None:
 
     Also called AvgAcc, ACC, MFN, OP. Not MAA, the mean over stages of the mean over the tasks seen so far (here 0.8).
 
-    >>> from harness.matrix import from_rows
+    >>> from harness.results.matrix import from_rows
     >>> average_accuracy(from_rows([[0.2, 0.1], [0.9, 0.3], [0.6, 0.8]]))
     0.7
     """
@@ -54,7 +54,7 @@ def learning_accuracy(a: AccuracyMatrix) -> float | None:
 
     Also called MFT, New.ACC, plasticity. It counts what the base already knew; ``gain`` does not.
 
-    >>> from harness.matrix import from_rows
+    >>> from harness.results.matrix import from_rows
     >>> round(learning_accuracy(from_rows([[0.2, 0.1], [0.9, 0.3], [0.6, 0.8]])), 6)
     0.85
     """
@@ -66,7 +66,7 @@ def gain(a: AccuracyMatrix) -> float | None:
 
     Against the stage before, not against the base, which would credit a stage with what earlier ones did (here 0.7).
 
-    >>> from harness.matrix import from_rows
+    >>> from harness.results.matrix import from_rows
     >>> round(gain(from_rows([[0.2, 0.1], [0.9, 0.3], [0.6, 0.8]])), 6)
     0.6
     """
@@ -81,7 +81,7 @@ def backward_transfer(a: AccuracyMatrix) -> float | None:
     The last task is not in it; over T it would be backward_transfer_T (here -0.2). CGL calls it FM; Avalanche reports
     its negative. Undefined for one task.
 
-    >>> from harness.matrix import from_rows
+    >>> from harness.results.matrix import from_rows
     >>> rows = [[0.2, 0.1, 0.1], [0.9, 0.3, 0.1], [0.7, 0.8, 0.2], [0.5, 0.6, 0.9]]
     >>> round(backward_transfer(from_rows(rows)), 6)
     -0.3
@@ -97,7 +97,7 @@ def fm_lai_T(a: AccuracyMatrix) -> float | None:
     The peak is over all trained stages, before the task's own stage too; the base row is not in it. The paper's
     denominator and its base row are not visible in the sources at hand, so ``fm_lai_T1`` stands beside it.
 
-    >>> from harness.matrix import from_rows
+    >>> from harness.results.matrix import from_rows
     >>> rows = [[0.95, 0.1], [0.9, 0.9], [0.6, 0.8]]   # base above the peak of t1; t2 peaks before its stage
     >>> round(fm_lai_T(from_rows(rows)), 6), round(backward_transfer(from_rows(rows)), 6)
     (-0.2, -0.3)
@@ -110,7 +110,7 @@ def fm_lai_T1(a: AccuracyMatrix) -> float | None:
 
     As ``fm_lai_T`` without the last task. Undefined for one task.
 
-    >>> from harness.matrix import from_rows
+    >>> from harness.results.matrix import from_rows
     >>> rows = [[0.95, 0.1, 0.1], [0.7, 0.9, 0.1], [0.9, 0.8, 0.1], [0.6, 0.8, 0.7]]   # t1 peaks after t2's stage
     >>> [round(metric(from_rows(rows)), 6) for metric in (fm_lai_T1, fm_lai_T, backward_transfer)]
     [-0.2, -0.133333, -0.05]
@@ -133,7 +133,7 @@ def forward_transfer(a: AccuracyMatrix) -> float | None:
 
     The baseline is the base model's own score, where GEM has a random initialisation. Undefined for one task.
 
-    >>> from harness.matrix import from_rows
+    >>> from harness.results.matrix import from_rows
     >>> rows = [[0.2, 0.1, 0.1], [0.9, 0.3, 0.6], [0.7, 0.8, 0.2], [0.5, 0.6, 0.9]]
     >>> round(forward_transfer(from_rows(rows)), 6)   # zero-filled base: 0.25; all earlier stages: 0.266667
     0.15
@@ -146,7 +146,7 @@ def forward_transfer(a: AccuracyMatrix) -> float | None:
 def general_deltas(a: AccuracyMatrix) -> dict[str, float | None]:
     """A[T, s] - A[0, s] for each general suite s; negative = lost ability (arXiv:2507.05386).
 
-    >>> from harness.matrix import from_rows
+    >>> from harness.results.matrix import from_rows
     >>> general_deltas(from_rows([[0.2], [0.9]], general=[[0.5, 0.5], [0.25, None]]))
     {'s1': -0.25, 's2': None}
     """
@@ -158,7 +158,7 @@ def general_delta(a: AccuracyMatrix) -> float | None:
 
     In points of accuracy, suites of any size alike; not relative to the base (here -0.3). Needs no order of tasks.
 
-    >>> from harness.matrix import from_rows
+    >>> from harness.results.matrix import from_rows
     >>> rows = [[0.2, 0.1], [0.9, 0.8]]
     >>> round(general_delta(from_rows(rows, general=[[0.5, 0.25], [0.25, 0.225]], stages=("base", "joint"))), 6)
     -0.1375
@@ -172,7 +172,7 @@ def malformed_share(a: AccuracyMatrix) -> float | None:
     Over the T tasks after the last stage, tasks of any size alike, as in ``average_accuracy``.
 
     >>> from dataclasses import replace
-    >>> from harness.matrix import from_rows
+    >>> from harness.results.matrix import from_rows
     >>> a = from_rows([[0.2, 0.1], [0.9, 0.3], [0.6, 0.8]])
     >>> malformed_share(replace(a, malformed=((0.9, 0.9), (0.0, 0.0), (0.5, 0.0))))
     0.25

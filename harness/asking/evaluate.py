@@ -7,9 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from harness.asking.engines import Engine
+from harness.asking.marking import mark
 from harness.core import Cell, Decoding, Example, Row, Scale, Style, Task, UserError, digest
-from harness.engines import Engine
-from harness.marking import mark
 
 PICTURES_OF_OFFICIAL_DATA = 64
 

@@ -1,0 +1,1 @@
+"""How a model is asked and its replies are marked."""

@@ -1,0 +1,1 @@
+"""The command line: flags, plans, checks, progress and printing."""

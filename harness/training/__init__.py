@@ -1,0 +1,1 @@
+"""What holds TRL's trainers: their repairs, the order of presentation, resume."""

@@ -1,1 +1,0 @@
-"""The twin base: a tiny Qwen2.5-VL made from scratch. ``python -m tasks.twin_base.pretrain`` makes it again."""

@@ -8,12 +8,12 @@ from baselines.filtering import solvable
 from harness.asking.engines.transformers import forbidden_tokens, load_processor
 from harness.asking.marking import reward
 from harness.asking.styles import COT, DIRECT
-from harness.core import Example, Learned, Lesson, Paradigm, Scale, Task, replace
+from harness.core import Example, Job, Paradigm, Scale, Task, Trained, replace
 from harness.training.presentations import Row, dataset, presentations, question, rounded
-from harness.training.trainers import held, load_policy, refuse_long, settings, teach
+from harness.training.trainers import held, load_policy, refuse_long, run_trainer, settings
 
 
-def learn_grpo(lesson: Lesson, **changes: Any) -> Learned:
+def learn_grpo(job: Job, **changes: Any) -> Trained:
     r"""Sample G replies per prompt and raise what was rewarded above its group.
 
     With reward r_i of reply i, A_i = (r_i - mean(r)) / (std(r) + 1e-4), ratio = pi(t) / pi_rollout(t) and
@@ -27,7 +27,7 @@ def learn_grpo(lesson: Lesson, **changes: Any) -> Learned:
     batch that is not full starts again from the first presentation; a stage smaller than one rollout batch makes fewer
     updates per rollout batch. ``changes`` replace fields of TRL's GRPOConfig.
     """
-    return teach(lesson, lambda taught: grpo_trainer(taught, **changes))
+    return run_trainer(job, lambda given: grpo_trainer(given, **changes))
 
 
 def updates_per_rollout_batch(presented: int, scale: Scale) -> int:
@@ -35,20 +35,20 @@ def updates_per_rollout_batch(presented: int, scale: Scale) -> int:
     return max(1, min(scale.updates_per_rollout_batch, presented // scale.prompts_per_update))
 
 
-def grpo_trainer(lesson: Lesson, **changes: Any) -> Any:
-    """TRL's GRPOTrainer for a lesson, ready to train; every setting that moves a number is pinned here."""
+def grpo_trainer(job: Job, **changes: Any) -> Any:
+    """TRL's GRPOTrainer for a job, ready to train; every setting that moves a number is pinned here."""
     from trl import GRPOConfig, GRPOTrainer
 
-    scale, paradigm = lesson.scale, lesson.paradigm
-    processor = load_processor(lesson.model, scale)
-    order = presentations(lesson)
+    scale, paradigm = job.scale, job.paradigm
+    processor = load_processor(job.model, scale)
+    order = presentations(job)
     updates = updates_per_rollout_batch(len(order), scale)
     shown = rounded(order, scale.prompts_per_update * updates)
 
     class Trainer(held(GRPOTrainer)):  # type: ignore[misc]
         def _tokenize_prompts(self, prompts: list[Any]) -> Any:
             ids, images, fields = super()._tokenize_prompts(prompts)
-            refuse_long([len(prompt) for prompt in ids], lesson)
+            refuse_long([len(prompt) for prompt in ids], job)
             # TRL marks a prompt without pictures among others with None, which the processor does not take.
             return ids, images and [pictures or [] for pictures in images], fields
 
@@ -61,7 +61,7 @@ def grpo_trainer(lesson: Lesson, **changes: Any) -> Any:
         return question(paradigm.style, task, example)
 
     chosen = {
-        **settings(lesson),
+        **settings(job),
         "per_device_train_batch_size": scale.prompts_per_update * scale.rollouts,
         "steps_per_generation": updates,
         "num_generations": scale.rollouts,
@@ -100,14 +100,14 @@ def grpo_trainer(lesson: Lesson, **changes: Any) -> Any:
         "log_multimodal": False,
     }
     trainer = Trainer(
-        model=_policy_beside(lesson),
+        model=_policy_beside(job),
         reward_funcs=graded,
         args=GRPOConfig(**{**chosen, **changes}),
         train_dataset=dataset(shown, row),
         processing_class=processor,
     )
-    if trainer.ref_model is not None and trainer.ref_model.config._name_or_path != str(lesson.reference):
-        raise RuntimeError(f"the KL reference is {trainer.ref_model.config._name_or_path}, not {lesson.reference}")
+    if trainer.ref_model is not None and trainer.ref_model.config._name_or_path != str(job.reference):
+        raise RuntimeError(f"the KL reference is {trainer.ref_model.config._name_or_path}, not {job.reference}")
     for model in (trainer.model, trainer.ref_model):
         if model is not None:
             model.register_forward_pre_hook(_without_empty_pictures, with_kwargs=True)
@@ -122,13 +122,13 @@ def _without_empty_pictures(model: Any, rest: tuple[Any, ...], inputs: dict[str,
     return rest, inputs
 
 
-def _policy_beside(lesson: Lesson) -> Any:
+def _policy_beside(job: Job) -> Any:
     """The policy, with its path set to the reference's: TRL loads the KL reference from the policy's path."""
-    if lesson.paradigm.kl and lesson.reference is None:
-        raise ValueError(f"{lesson.paradigm.name} has a KL term, but the lesson names no reference")
-    policy = load_policy(lesson.model)
-    if lesson.reference is not None:
-        policy.config._name_or_path = str(lesson.reference)
+    if job.paradigm.kl and job.reference is None:
+        raise ValueError(f"{job.paradigm.name} has a KL term, but the job names no reference")
+    policy = load_policy(job.model)
+    if job.reference is not None:
+        policy.config._name_or_path = str(job.reference)
     return policy
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from harness.asking.engines.transformers import load_processor
 from harness.asking.styles import DIRECT
-from harness.core import Example, Learned, Lesson, Paradigm, Task, joint, replace
+from harness.core import Example, Job, Paradigm, Task, Trained, joint, replace
 from harness.training.presentations import Row, dataset, presentations, question, rounded
-from harness.training.trainers import held, load_policy, refuse_long, settings, teach
+from harness.training.trainers import held, load_policy, refuse_long, run_trainer, settings
 
 
-def learn_sft(lesson: Lesson, **changes: Any) -> Learned:
+def learn_sft(job: Job, **changes: Any) -> Trained:
     """Minimise the mean negative log-likelihood of the target's tokens and the end-of-turn token, nothing else.
 
     One optimiser step is one batch of ``scale.sft_batch``; AdamW, cosine rate with a warm-up over a tenth of the steps,
@@ -19,32 +19,32 @@ def learn_sft(lesson: Lesson, **changes: Any) -> Learned:
     that warms up starts at 0, and a stage of one step would learn nothing. A last batch that is not full starts again
     from the first presentation. ``changes`` replace fields of TRL's SFTConfig.
     """
-    return teach(lesson, lambda taught: sft_trainer(taught, **changes))
+    return run_trainer(job, lambda given: sft_trainer(given, **changes))
 
 
-def target(lesson: Lesson, example: Example) -> str:
+def target(job: Job, example: Example) -> str:
     """What the reply should be: the gold answer as the paradigm's style writes it."""
-    return lesson.paradigm.style.write(example.answers[0], example.rationale)
+    return job.paradigm.style.write(example.answers[0], example.rationale)
 
 
-def sft_trainer(lesson: Lesson, **changes: Any) -> Any:
-    """TRL's SFTTrainer for a lesson, ready to train."""
+def sft_trainer(job: Job, **changes: Any) -> Any:
+    """TRL's SFTTrainer for a job, ready to train."""
     from trl import SFTConfig, SFTTrainer
 
-    scale = lesson.scale
-    processor = load_processor(lesson.model, scale)
+    scale = job.scale
+    processor = load_processor(job.model, scale)
 
-    shown = rounded(presentations(lesson), scale.sft_batch)
+    shown = rounded(presentations(job), scale.sft_batch)
 
     def row(task: Task, example: Example) -> Row:
-        reply = [{"role": "assistant", "content": target(lesson, example)}]
-        return {**question(lesson.paradigm.style, task, example), "completion": reply}
+        reply = [{"role": "assistant", "content": target(job, example)}]
+        return {**question(job.paradigm.style, task, example), "completion": reply}
 
     chosen = {
-        **settings(lesson),
+        **settings(job),
         "per_device_train_batch_size": scale.sft_batch,
         "train_sampling_strategy": "sequential",
-        "learning_rate": scale.rates["sft"] * lesson.paradigm.rate,
+        "learning_rate": scale.rates["sft"] * job.paradigm.rate,
         "lr_scheduler_type": "cosine",
         "warmup_steps": len(shown) // scale.sft_batch // 10,
         "weight_decay": 0.0,
@@ -56,15 +56,15 @@ def sft_trainer(lesson: Lesson, **changes: Any) -> Any:
         "padding_free": False,
     }
     return held(SFTTrainer)(
-        model=load_policy(lesson.model),
+        model=load_policy(job.model),
         args=SFTConfig(**{**chosen, **changes}),
         train_dataset=dataset(shown, row),
         processing_class=processor,
-        data_collator=_collator(processor, lesson),
+        data_collator=_collator(processor, job),
     )
 
 
-def _collator(processor: Any, lesson: Lesson) -> Any:
+def _collator(processor: Any, job: Job) -> Any:
     """TRL's collator, without the line break that the chat template writes after the end of a turn.
 
     A reply stops at the end-of-turn token, so what follows it is never generated and is no target.
@@ -76,7 +76,7 @@ def _collator(processor: Any, lesson: Lesson) -> Any:
             batch = super().torch_call(examples)
             labels, end = batch["labels"], processor.tokenizer.eos_token_id
             prompts = batch["attention_mask"].sum(1) - (labels != -100).sum(1)
-            refuse_long(prompts.tolist(), lesson)
+            refuse_long(prompts.tolist(), job)
             labels[((labels == end).cumsum(1) > 0) & (labels != end)] = -100
             return batch
 

@@ -1,4 +1,4 @@
-"""The bare TRL trainer of a lesson: what the harness's training is measured against."""
+"""The bare TRL trainer of a job: what the harness's training is measured against."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.core import Lesson, Paradigm
+from harness.core import Job, Paradigm
 
 
 def is_grpo(paradigm: Paradigm) -> bool:
@@ -31,25 +31,25 @@ def collator(processor: Any) -> Any:
 
 
 class Bare:
-    """The bare TRL trainer of a lesson: its settings, order, rows and reward; the data ready in memory."""
+    """The bare TRL trainer of a job: its settings, order, rows and reward; the data ready in memory."""
 
-    def __init__(self, lesson: Lesson) -> None:
+    def __init__(self, job: Job) -> None:
         """Take the settings from a held trainer, so that they cannot differ, and open all pictures."""
         from baselines.rft import grpo_trainer
         from baselines.sft import sft_trainer, target
         from harness.training.presentations import presentations, question, rounded
 
-        self.lesson = lesson
-        self.grpo = is_grpo(lesson.paradigm)
-        self.args = (grpo_trainer if self.grpo else sft_trainer)(lesson).args
-        rollouts, updates = (lesson.scale.rollouts, self.args.steps_per_generation) if self.grpo else (1, 1)
+        self.job = job
+        self.grpo = is_grpo(job.paradigm)
+        self.args = (grpo_trainer if self.grpo else sft_trainer)(job).args
+        rollouts, updates = (job.scale.rollouts, self.args.steps_per_generation) if self.grpo else (1, 1)
         replies = self.args.per_device_train_batch_size  # of one optimiser step
-        self.shown = rounded(presentations(lesson), replies // rollouts * updates)
+        self.shown = rounded(presentations(job), replies // rollouts * updates)
         self.steps = len(self.shown) * rollouts // replies
-        self.rows = [question(lesson.paradigm.style, *pair) for pair in self.shown]
+        self.rows = [question(job.paradigm.style, *pair) for pair in self.shown]
         if not self.grpo:
             for row, (_, example) in zip(self.rows, self.shown, strict=True):
-                row["completion"] = [{"role": "assistant", "content": target(lesson, example)}]
+                row["completion"] = [{"role": "assistant", "content": target(job, example)}]
 
     def trainer(self, folder: Path) -> Any:
         """A new trainer of TRL's own class, and a newly loaded model."""
@@ -62,9 +62,9 @@ class Bare:
 
         args = copy.copy(self.args)
         args.output_dir = str(folder)
-        processor = load_processor(self.lesson.model, self.lesson.scale)
+        processor = load_processor(self.job.model, self.job.scale)
         shared: dict[str, Any] = {
-            "model": load_policy(self.lesson.model),
+            "model": load_policy(self.job.model),
             "args": args,
             "train_dataset": Dataset.from_dict({"item": list(range(len(self.rows)))}).with_transform(_Ready(self.rows)),
             "processing_class": processor,
@@ -80,7 +80,7 @@ class Bare:
         """The harness's reward."""
         from harness.asking.marking import reward
 
-        style = self.lesson.paradigm.style
+        style = self.job.paradigm.style
         return [
             reward(self.shown[n][0], style, self.shown[n][1], reply[0]["content"])
             for n, reply in zip(item, completions, strict=True)

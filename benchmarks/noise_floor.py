@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from baselines.sft import SFT
 from harness.asking.engines.transformers import load_model, load_processor
-from harness.core import Learned, Lesson, Stage, Stream, replace
+from harness.core import Job, Stage, Stream, Trained, replace
 
 RATE = 2e-4  # near where the recipe's schedule ends
 SKIPPED = 10**7  # items far behind those that the recipe used
@@ -21,21 +21,21 @@ def one_stage(stream: Stream) -> tuple[Stage, ...]:
     return (Stage(name="joint", tasks=stream.tasks[:1]),)
 
 
-def pretrain_on(lesson: Lesson) -> Learned:
-    """As many presentations of the pretrain split as the lesson has, by the recipe's loss, batch and optimiser."""
+def pretrain_on(job: Job) -> Trained:
+    """As many presentations of the pretrain split as the job has, by the recipe's loss, batch and optimiser."""
     import torch
 
     from twin_base.pretrain import Batches, Recipe, reply_loss, worlds
 
     recipe = Recipe()
-    torch.manual_seed(lesson.seed)
-    processor = load_processor(lesson.model, lesson.scale)
-    model = load_model(lesson.model, lesson.scale.precision).train()
+    torch.manual_seed(job.seed)
+    processor = load_processor(job.model, job.scale)
+    model = load_model(job.model, job.scale.precision).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
-    batches, size = Batches(processor, worlds(), 0), lesson.scale.sft_batch
-    steps, tokens = len(lesson.examples) // size, 0
+    batches, size = Batches(processor, worlds(), 0), job.scale.sft_batch
+    steps, tokens = len(job.examples) // size, 0
     for step in range(steps):
-        start = SKIPPED * (1 + lesson.seed % 1000) + step * size
+        start = SKIPPED * (1 + job.seed % 1000) + step * size
         parts = batches.make(range(start, start + size))
         targets = sum(int((part["labels"] >= 0).sum()) for part in parts)
         for part in parts:
@@ -43,10 +43,10 @@ def pretrain_on(lesson: Lesson) -> Learned:
         tokens += targets
         optimiser.step()
         optimiser.zero_grad()
-    weights = lesson.folder / "weights"
+    weights = job.folder / "weights"
     model.save_pretrained(weights)
     processor.save_pretrained(weights)
-    return Learned(weights=weights, optimiser_steps=steps, sampled_tokens=0, trained_tokens=tokens)
+    return Trained(weights=weights, optimiser_steps=steps, sampled_tokens=0, trained_tokens=tokens)
 
 
 MORE_PRETRAINING = replace(SFT, name="more-pretraining", learn=pretrain_on, stages=one_stage)

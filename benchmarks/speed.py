@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))  # where it is started as a file, its own folder s
 
 from benchmarks.bare import Bare, is_grpo  # noqa: E402
 from harness.command.cli import ENVIRONMENT, set_threads  # noqa: E402
-from harness.core import Lesson, Paradigm, Progress, Scale, Stage, Task, UserError, replace  # noqa: E402
+from harness.core import Job, Paradigm, Progress, Scale, Stage, Task, UserError, replace  # noqa: E402
 from harness.scales import TWIN, model_folder  # noqa: E402
 from harness.store import disk  # noqa: E402
 
@@ -92,14 +92,14 @@ def paired(ours: Callable[[], Any], theirs: Callable[[], Any], pairs: int) -> Ti
 # Training: the same steps in the harness and in the bare trainer
 
 
-def lesson_of(paradigm: Paradigm, scale: Scale, task: Task, steps: int, folder: Path) -> Lesson:
+def job_of(paradigm: Paradigm, scale: Scale, task: Task, steps: int, folder: Path) -> Job:
     """A stage of about ``steps`` optimiser steps (of whole rollout batches for GRPO), from the scale's model."""
     per_step = scale.sft_batch
     if is_grpo(paradigm):
         updates = min(steps, scale.updates_per_rollout_batch)
         steps, per_step = -(-steps // updates) * updates, scale.prompts_per_update
     base = model_folder(scale)
-    return Lesson(
+    return Job(
         paradigm=paradigm,
         scale=scale,
         stage=Stage(name=task.name, tasks=(task.name,)),
@@ -112,18 +112,18 @@ def lesson_of(paradigm: Paradigm, scale: Scale, task: Task, steps: int, folder: 
     )
 
 
-def learn_held(lesson: Lesson) -> Path:
+def learn_held(job: Job) -> Path:
     """Learn as the runner does, its watch included; the folder of the weights."""
     from harness.listener import Watch
 
-    lesson.folder.mkdir(parents=True, exist_ok=True)
-    watch = Watch(lesson.folder)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    watch = Watch(job.folder)
 
     def report(progress: Progress) -> None:
         watch.tick("seconds")
-        lesson.report(progress)
+        job.report(progress)
 
-    return lesson.paradigm.learn(replace(lesson, report=report)).weights
+    return job.paradigm.learn(replace(job, report=report)).weights
 
 
 def training(name: str, scale: Scale, steps: int, pairs: int, work: Path) -> Iterator[Finding]:
@@ -132,13 +132,13 @@ def training(name: str, scale: Scale, steps: int, pairs: int, work: Path) -> Ite
     from baselines.sft import SFT
     from tasks.gqa import GQA  # every item has exactly one picture, which the bare GRPO trainer wants
 
-    lesson = lesson_of({"sft": SFT, "grpo": RFT}[name], scale, GQA, steps, work / "held")
-    bare = Bare(lesson)
+    job = job_of({"sft": SFT, "grpo": RFT}[name], scale, GQA, steps, work / "held")
+    bare = Bare(job)
     fresh = (work / f"{name}-{n}" for n in range(10**9))
     made: dict[str, Path] = {}
 
     def ours() -> None:
-        made["held"] = learn_held(replace(lesson, folder=next(fresh)))
+        made["held"] = learn_held(replace(job, folder=next(fresh)))
 
     def theirs() -> None:
         made["bare"] = next(fresh)

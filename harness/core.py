@@ -127,17 +127,17 @@ def joint(stream: Stream) -> tuple[Stage, ...]:
 class Paradigm:
     """A way to post-train: which data a stage sees, what it keeps, how it learns and how it asks.
 
-    ``learn(lesson)`` trains one stage. ``select(lesson)`` returns a verdict per example before the stage, or is None.
+    ``learn(job)`` trains one stage. ``select(job)`` returns a verdict per example before the stage, or is None.
     ``kl`` is the coefficient in nats towards ``reference`` ("previous" stage or "base"). ``rate`` multiplies the
     scale's learning rate for this learner. ``version`` is raised by hand whenever the same fields would train
     otherwise.
     """
 
     name: str
-    learn: Callable[[Lesson], Learned]
+    learn: Callable[[Job], Trained]
     style: Style
     stages: Callable[[Stream], tuple[Stage, ...]] = one_by_one
-    select: Callable[[Lesson], Sequence[Verdict]] | None = None
+    select: Callable[[Job], Sequence[Verdict]] | None = None
     kl: float = 0.0
     reference: str = "previous"
     rate: float = 1.0
@@ -177,6 +177,10 @@ class Scale:
     max_pixels: int
     max_prompt_tokens: int
     top_p: float = 1.0
+    micro_batch: int | None = None
+    attention: str = "dense"
+    engine: str = "transformers"
+    ranks: int = 0
     cite: str = ""
 
 
@@ -215,7 +219,7 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesson:
+class Job:
     """All that a learner or a filter gets for one stage.
 
     ``examples`` pairs each training presentation with its task, epochs already unrolled into ``epochs`` per task.
@@ -235,7 +239,7 @@ class Lesson:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learned:
+class Trained:
     """What a stage produced: the folder of weights, and what it cost in steps and tokens."""
 
     weights: Path
@@ -342,7 +346,28 @@ def _text_part(text: str) -> list[dict[str, Any]]:
 
 
 __all__ = [
-    "SPLITS", "Cell", "Decoding", "Example", "Learned", "Lesson", "Paradigm", "Progress", "Row", "Run", "Scale",
-    "Stage", "Stream", "Style", "Task", "UserError", "Verdict", "digest", "joint", "messages", "one_by_one", "plain",
-    "replace", "stage_seed",
+    "SPLITS",
+    "Cell",
+    "Decoding",
+    "Example",
+    "Job",
+    "Paradigm",
+    "Progress",
+    "Row",
+    "Run",
+    "Scale",
+    "Stage",
+    "Stream",
+    "Style",
+    "Task",
+    "Trained",
+    "UserError",
+    "Verdict",
+    "digest",
+    "joint",
+    "messages",
+    "one_by_one",
+    "plain",
+    "replace",
+    "stage_seed",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from harness.asking.evaluate import evaluate_cell, mean, rows_key, summarise
 from harness.core import (
     Cell,
     Example,
-    Lesson,
+    Job,
     Progress,
     Row,
     Run,
@@ -56,7 +56,7 @@ class Finished:
 
 
 @dataclass(kw_only=True)
-class Desk:
+class Session:
     """What the loop works with; ``cells`` grows in the order of cells.csv."""
 
     run: Run
@@ -90,7 +90,7 @@ def run(run: Run, out: Path, listener: Listener | None = None, engine: EngineMak
         tests = {key: asked_examples(run, task) for key, task in tasks.items()}
         prints = {key: data_print(run, examples) for key, examples in tests.items()}
         with store.hold(name) as folder:
-            desk = Desk(
+            session = Session(
                 run=run,
                 id=name,
                 store=store,
@@ -104,28 +104,28 @@ def run(run: Run, out: Path, listener: Listener | None = None, engine: EngineMak
                 prints=prints,
                 total=(len(stages) + 1) * len(tasks) * len(styles),
             )
-            if not served(desk):
-                go(desk, stages, base)
-    return Finished(id=name, folder=folder, cells=tuple(desk.cells))
+            if not served(session):
+                go(session, stages, base)
+    return Finished(id=name, folder=folder, cells=tuple(session.cells))
 
 
-def served(desk: Desk) -> bool:
+def served(session: Session) -> bool:
     """Whether a finished run whose checkpoints were freed is whole without them: its cells are those of its rows."""
-    stages = desk.record.content["stages"]
-    if desk.record.content["finished"] is not True or all(desk.store.has(stage["key"]) for stage in stages):
+    stages = session.record.content["stages"]
+    if session.record.content["finished"] is not True or all(session.store.has(stage["key"]) for stage in stages):
         return False
     try:
-        cells = read_cells(desk.folder / CELLS)
+        cells = read_cells(session.folder / CELLS)
         for cell in cells:
-            rows = from_parquet(Row, desk.folder / "rows" / rows_name(cell.stage, cell.task, cell.style))
+            rows = from_parquet(Row, session.folder / "rows" / rows_name(cell.stage, cell.task, cell.style))
             if cell.score != mean([row.score for row in rows]):
                 return False
     except (UserError, FileNotFoundError):
         return False  # what is missing or damaged is made again
-    if len(cells) != desk.total:
+    if len(cells) != session.total:
         return False
-    desk.listener.note("the run is finished and its checkpoints were freed: its cells are read from its folder")
-    desk.cells = cells
+    session.listener.note("the run is finished and its checkpoints were freed: its cells are read from its folder")
+    session.cells = cells
     return True
 
 
@@ -134,102 +134,102 @@ def rows_name(stage: int, task: str, style: str) -> str:
     return f"{stage}-{task}-{style}.parquet"
 
 
-def go(desk: Desk, stages: tuple[Stage, ...], base: Checkpoint) -> None:
+def go(session: Session, stages: tuple[Stage, ...], base: Checkpoint) -> None:
     """The loop: the base row, then each stage from the weights of the one before it."""
-    desk.listener.stage(0, len(stages), "base")
-    evaluate(desk, 0, base)
+    session.listener.stage(0, len(stages), "base")
+    evaluate(session, 0, base)
     parent = base
     for index, stage in enumerate(stages, start=1):
-        desk.listener.stage(index, len(stages), stage.name)
-        parent = study(desk, index, stage, parent, base)
-        evaluate(desk, index, parent)
-    save_cells(desk)
-    desk.record.finish()
+        session.listener.stage(index, len(stages), stage.name)
+        parent = train_stage(session, index, stage, parent, base)
+        evaluate(session, index, parent)
+    save_cells(session)
+    session.record.finish()
 
 
-def study(desk: Desk, index: int, stage: Stage, parent: Checkpoint, base: Checkpoint) -> Checkpoint:
+def train_stage(session: Session, index: int, stage: Stage, parent: Checkpoint, base: Checkpoint) -> Checkpoint:
     """The checkpoint of a stage: from the store, where any run made it, or learned now."""
-    lesson, inputs, reference = prepare(desk, stage, parent, base)
+    job, inputs, reference = prepare(session, stage, parent, base)
     key = stage_key(inputs)
-    lesson = replace(lesson, folder=desk.store.partial(key) / "trainer")
-    with desk.store.guard():
-        desk.record.stage(
-            index, key=key, seed=lesson.seed, parent=parent.weights, reference=reference, data=inputs["lessons"]
+    job = replace(job, folder=session.store.partial(key) / "trainer")
+    with session.store.guard():
+        session.record.stage(
+            index, key=key, seed=job.seed, parent=parent.weights, reference=reference, data=inputs["data"]
         )
-    lock = desk.store.stage_lock(key)
+    lock = session.store.stage_lock(key)
     if not lock.take():
-        desk.listener.note(f"waiting for process {lock.owner()}, which trains the same stage {stage.name}")
+        session.listener.note(f"waiting for process {lock.owner()}, which trains the same stage {stage.name}")
     with lock:
-        made = desk.store.checkpoint(key, parent.weights)
-        desk.record.begins(index, stage.name, shared=made is not None)
+        made = session.store.checkpoint(key, parent.weights)
+        session.record.begins(index, stage.name, shared=made is not None)
         if made is not None:
-            desk.listener.note(f"stage {stage.name} is in the store as {key[:12]}")
+            session.listener.note(f"stage {stage.name} is in the store as {key[:12]}")
         else:
-            disk.need_space(desk.store.root, space_wanted(parent.path))
-            made = learn(desk, key, lesson, parent, reference, inputs)
-    verdicts = desk.store.verdicts(key)
+            disk.need_space(session.store.root, space_wanted(parent.path))
+            made = select_and_train(session, key, job, parent, reference, inputs)
+    verdicts = session.store.verdicts(key)
     if verdicts is not None:
-        disk.write(desk.folder / f"verdicts-{index}.parquet", to_parquet(Verdict, verdicts))
-    desk.record.learned(index, stage.name, made)
+        disk.write(session.folder / f"verdicts-{index}.parquet", to_parquet(Verdict, verdicts))
+    session.record.learned(index, stage.name, made)
     return made
 
 
 def prepare(
-    desk: Desk, stage: Stage, parent: Checkpoint, base: Checkpoint
-) -> tuple[Lesson, dict[str, Any], str | None]:
-    """A stage's lesson, still without a folder; all that decides what it learns; and the reference's digest."""
-    run = desk.run
-    examples = training_examples(run, stage, desk.tasks)
+    session: Session, stage: Stage, parent: Checkpoint, base: Checkpoint
+) -> tuple[Job, dict[str, Any], str | None]:
+    """A stage's job, still without a folder; all that decides what it learns; and the reference's digest."""
+    run = session.run
+    examples = training_examples(run, stage, session.tasks)
     anchor = {"previous": parent, "base": base}[run.paradigm.reference] if run.paradigm.kl else None
     seed = stage_seed(run.seed, parent.weights, stage.name)
-    lesson = Lesson(
+    job = Job(
         paradigm=run.paradigm,
         scale=run.scale,
         stage=stage,
-        examples=tuple((desk.tasks[name], example) for name in stage.tasks for example in examples[name]),
+        examples=tuple((session.tasks[name], example) for name in stage.tasks for example in examples[name]),
         epochs={name: run.stream.epochs[name] for name in stage.tasks},
         model=parent.path,
         reference=anchor.path if anchor else None,
         seed=seed,
-        folder=desk.store.root,
+        folder=session.store.root,
     )
     inputs = training_inputs(
         run.paradigm,
         run.scale,
         stage,
-        tasks=desk.tasks,
-        epochs=lesson.epochs,
+        tasks=session.tasks,
+        epochs=job.epochs,
         data={name: data_print(run, examples[name]) for name in stage.tasks},
         parent=parent.weights,
         reference=anchor.weights if anchor else None,
         seed=seed,
     )
-    return lesson, inputs, anchor.weights if anchor else None
+    return job, inputs, anchor.weights if anchor else None
 
 
-def learn(
-    desk: Desk, key: str, lesson: Lesson, parent: Checkpoint, reference: str | None, inputs: dict[str, Any]
+def select_and_train(
+    session: Session, key: str, job: Job, parent: Checkpoint, reference: str | None, inputs: dict[str, Any]
 ) -> Checkpoint:
     """Select and learn, resuming what an earlier process left; a filter that keeps nothing leaves the weights alone."""
-    lesson.folder.mkdir(parents=True, exist_ok=True)
-    watch = Watch(desk.store.partial(key))
-    verdicts = filtered(desk, key, lesson, watch)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    watch = Watch(session.store.partial(key))
+    verdicts = filtered(session, key, job, watch)
     dropped = {verdict.id for verdict in verdicts or () if not verdict.kept}
-    kept = tuple(pair for pair in lesson.examples if pair[1].id not in dropped)
+    kept = tuple(pair for pair in job.examples if pair[1].id not in dropped)
 
     def report(progress: Progress) -> None:
         watch.tick("seconds")
-        desk.listener.progress(progress)
+        session.listener.progress(progress)
 
     if kept:
-        learned = desk.run.paradigm.learn(replace(lesson, examples=kept, report=report))
+        learned = session.run.paradigm.learn(replace(job, examples=kept, report=report))
         source, counts = learned.weights, (learned.optimiser_steps, learned.sampled_tokens, learned.trained_tokens)
     else:
-        desk.listener.note(f"the filter kept no example of {lesson.stage.name}: the stage learns nothing")
+        session.listener.note(f"the filter kept no example of {job.stage.name}: the stage learns nothing")
         source, counts = parent.path, (0, 0, 0)
     watch.tick("seconds", force=True)
     costs = Costs(
-        items=len(lesson.examples),
+        items=len(job.examples),
         kept=len(kept),
         optimiser_steps=counts[0],
         sampled_tokens=counts[1],
@@ -239,65 +239,67 @@ def learn(
         seconds=watch.seconds["seconds"],
         filter_seconds=watch.seconds["filter_seconds"],
     )
-    return desk.store.finish(
-        key, source, stage=lesson.stage.name, parent=parent.weights, reference=reference, costs=costs, inputs=inputs
+    return session.store.finish(
+        key, source, stage=job.stage.name, parent=parent.weights, reference=reference, costs=costs, inputs=inputs
     )
 
 
-def filtered(desk: Desk, key: str, lesson: Lesson, watch: Watch) -> list[Verdict] | None:
+def filtered(session: Session, key: str, job: Job, watch: Watch) -> list[Verdict] | None:
     """The filter's verdicts, one per example: kept from an earlier try, or made now; None without a filter."""
-    select = desk.run.paradigm.select
+    select = session.run.paradigm.select
     if select is None:
         return None
-    verdicts = desk.store.verdicts(key)
+    verdicts = session.store.verdicts(key)
     if verdicts is None:
-        verdicts = list(select(lesson))
-        if sorted(verdict.id for verdict in verdicts) != sorted(example.id for _, example in lesson.examples):
-            raise ValueError(f"the filter of {desk.run.paradigm.name} did not give one verdict for each example")
+        verdicts = list(select(job))
+        if sorted(verdict.id for verdict in verdicts) != sorted(example.id for _, example in job.examples):
+            raise ValueError(f"the filter of {session.run.paradigm.name} did not give one verdict for each example")
         watch.tick("filter_seconds", force=True)
-        desk.store.save_verdicts(key, verdicts)
+        session.store.save_verdicts(key, verdicts)
     return verdicts
 
 
-def evaluate(desk: Desk, index: int, checkpoint: Checkpoint) -> None:
+def evaluate(session: Session, index: int, checkpoint: Checkpoint) -> None:
     """A cell for each task and suite in each style; the model is loaded once, and only if a cell is missing."""
     engine: Engine | None = None
-    for name, task in desk.tasks.items():
-        for style in desk.styles.values():
-            decoding = desk.run.scale.decodings[style.name]
-            examples, scale = desk.tests[name], desk.run.scale
-            key = rows_key(checkpoint.weights, task, examples, desk.prints[name], style, decoding, scale)
-            rows = desk.store.rows(key)
+    for name, task in session.tasks.items():
+        for style in session.styles.values():
+            decoding = session.run.scale.decodings[style.name]
+            examples, scale = session.tests[name], session.run.scale
+            key = rows_key(checkpoint.weights, task, examples, session.prints[name], style, decoding, scale)
+            rows = session.store.rows(key)
             fresh = rows is None
             if rows is None:
                 begun = time.monotonic()
-                engine = engine or desk.engine(checkpoint.path, scale)
+                engine = engine or session.engine(checkpoint.path, scale)
                 rows = evaluate_cell(engine, task, examples, style, decoding, scale.eval_batch)
-                desk.store.save_rows(key, rows)
-                desk.record.evaluated(index, checkpoint.stage, time.monotonic() - begun)
+                session.store.save_rows(key, rows)
+                session.record.evaluated(index, checkpoint.stage, time.monotonic() - begun)
             disk.write(
-                desk.folder / "rows" / rows_name(index, name, style.name), desk.store.rows_bytes(key), derived=True
+                session.folder / "rows" / rows_name(index, name, style.name),
+                session.store.rows_bytes(key),
+                derived=True,
             )
             cell = summarise(
                 rows,
-                run=desk.id,
+                run=session.id,
                 stage=index,
                 stage_name=checkpoint.stage,
                 task=task,
                 style=style,
                 decoding=decoding,
                 weights=checkpoint.weights,
-                data=desk.prints[name],
+                data=session.prints[name],
             )
-            desk.cells.append(cell)
+            session.cells.append(cell)
             if fresh:
-                save_cells(desk)
-            desk.listener.cell(cell, len(desk.cells), desk.total)
+                save_cells(session)
+            session.listener.cell(cell, len(session.cells), session.total)
 
 
-def save_cells(desk: Desk) -> None:
+def save_cells(session: Session) -> None:
     """Write cells.csv as far as the run is."""
-    disk.write(desk.folder / CELLS, write_cells(desk.cells).encode(), derived=len(desk.cells) < desk.total)
+    disk.write(session.folder / CELLS, write_cells(session.cells).encode(), derived=len(session.cells) < session.total)
 
 
 def transformers_engine(folder: Path, scale: Scale) -> Engine:

@@ -18,15 +18,15 @@ TASKS = ("scienceqa", "textvqa", "vizwiz", "gqa", "geometry3k", "pathvqa", "supe
 SUITES = ("mmmu", "mmlu-pro", "pope")
 
 
-def teach(lesson: Any) -> Any:
+def train(job: Any) -> Any:
     """Stand where a learner stands."""
     raise AssertionError("a made-up run trains nothing")
 
 
 STREAM = Stream(name="default", tasks=TASKS, epochs=dict.fromkeys(TASKS, 1), general=SUITES)
 SHORT = Stream(name="short", tasks=("gqa", "pathvqa"), epochs={"gqa": 1, "pathvqa": 1}, general=("pope",))
-SFT = Paradigm(name="sft", learn=teach, style=DIRECT)
-RFT = Paradigm(name="rft", learn=teach, style=COT, kl=0.01)
+SFT = Paradigm(name="sft", learn=train, style=DIRECT)
+RFT = Paradigm(name="rft", learn=train, style=COT, kl=0.01)
 MTL = replace(SFT, name="mtl", stages=joint)
 SCALE = Scale(
     name="twin",
@@ -72,7 +72,7 @@ def fake_run(
     (folder / "rows").mkdir(parents=True)
     for index, stage in enumerate(("base", *(stage.name for stage in stages))):
         for task in (*stream.tasks, *stream.general):
-            learned = next((n for n, lesson in enumerate(stages, 1) if task in lesson.tasks), None)
+            learned = next((n for n, job in enumerate(stages, 1) if task in job.tasks), None)
             level = 0.4 if learned is None or index < learned else 0.8 - forgets * (index - learned)
             level += drift * index if learned is None else 0
             for style in (DIRECT, COT):

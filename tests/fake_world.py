@@ -23,14 +23,14 @@ from harness.asking.styles import COT, DIRECT
 from harness.core import (
     Decoding,
     Example,
-    Learned,
-    Lesson,
+    Job,
     Paradigm,
     Progress,
     Run,
     Scale,
     Stream,
     Task,
+    Trained,
     UserError,
     Verdict,
     replace,
@@ -126,49 +126,49 @@ def engine_maker(journal: list[str]) -> Callable[[Path, Scale], FakeEngine]:
     return make
 
 
-def learn(lesson: Lesson, pause: float = 0.0) -> Learned:
-    """One step per example and epoch; its state is kept after each, so that a killed lesson goes on."""
-    shown = [pair for pair in lesson.examples for _ in range(lesson.epochs[pair[0].name])]
-    state = lesson.folder / "state.json"
-    weights = load_file(lesson.model / "model.safetensors")["w"].tolist()
+def learn(job: Job, pause: float = 0.0) -> Trained:
+    """One step per example and epoch; its state is kept after each, so that a killed job goes on."""
+    shown = [pair for pair in job.examples for _ in range(job.epochs[pair[0].name])]
+    state = job.folder / "state.json"
+    weights = load_file(job.model / "model.safetensors")["w"].tolist()
     begun = json.loads(state.read_text()) if state.is_file() else {"step": 0, "w": weights}
     value, first = begun["w"], begun["step"]
     for step, (_, example) in enumerate(shown[first:], start=first + 1):
-        value = [coin(value, example.id, lesson.seed, str(lesson.paradigm.kl)) / 2**32, float(step)]
+        value = [coin(value, example.id, job.seed, str(job.paradigm.kl)) / 2**32, float(step)]
         draft = state.with_suffix(".draft")
         draft.write_text(json.dumps({"step": step, "w": value}))
         draft.replace(state)
         time.sleep(pause)
-        lesson.report(Progress(step=step, steps=len(shown), loss=value[0]))
-    folder = lesson.folder / "weights"
+        job.report(Progress(step=step, steps=len(shown), loss=value[0]))
+    folder = job.folder / "weights"
     folder.mkdir(exist_ok=True)
     save_file({"w": numpy.array(value)}, folder / "model.safetensors")
-    (folder / "config.json").write_bytes((lesson.model / "config.json").read_bytes())
+    (folder / "config.json").write_bytes((job.model / "config.json").read_bytes())
     (folder / "optimizer.bin").write_bytes(b"not a part of the model")
-    return Learned(weights=folder, optimiser_steps=len(shown), sampled_tokens=0, trained_tokens=7 * len(shown))
+    return Trained(weights=folder, optimiser_steps=len(shown), sampled_tokens=0, trained_tokens=7 * len(shown))
 
 
-def learn_slowly(lesson: Lesson) -> Learned:
+def learn_slowly(job: Job) -> Trained:
     """The same, slow enough to be interrupted."""
-    return learn(lesson, pause=0.02)
+    return learn(job, pause=0.02)
 
 
-def diverge(lesson: Lesson) -> Learned:
+def diverge(job: Job) -> Trained:
     """A learner that fails in a way that the user can mend."""
     raise UserError("fake diverged: lower its learning rate")
 
 
-def every_other(lesson: Lesson) -> Sequence[Verdict]:
+def every_other(job: Job) -> Sequence[Verdict]:
     """Keeps every other example."""
     return [
         Verdict(id=example.id, kept=n % 2 == 0, correct=1 - n % 2, rollouts=8, sampled_tokens=16)
-        for n, (_, example) in enumerate(lesson.examples)
+        for n, (_, example) in enumerate(job.examples)
     ]
 
 
-def nothing(lesson: Lesson) -> Sequence[Verdict]:
+def nothing(job: Job) -> Sequence[Verdict]:
     """Keeps no example."""
-    return [replace(verdict, kept=False, correct=0) for verdict in every_other(lesson)]
+    return [replace(verdict, kept=False, correct=0) for verdict in every_other(job)]
 
 
 FAKE = Paradigm(name="fake", learn=learn, style=DIRECT)

@@ -137,7 +137,7 @@ def test_nouns_are_frozen_and_take_keywords_only(noun):
 
 def test_the_nouns_are_all_there():
     names = {noun.__name__ for noun in NOUNS}
-    assert {"Example", "Task", "Style", "Stream", "Paradigm", "Scale", "Run", "Cell", "Row", "Lesson"} <= names
+    assert {"Example", "Task", "Style", "Stream", "Paradigm", "Scale", "Run", "Cell", "Row", "Job"} <= names
 
 
 RUN_FLAGS = ["--paradigm", "--seq", "--scale", "--seed", "--limit", "--out", "--data", "--split", "--plugin"]

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noise_lessons import NOISE, SMALL, build_bases, item, lesson, picture, same, task, tensors
+from noise_jobs import NOISE, SMALL, build_bases, item, job, picture, same, task, tensors
 
 from baselines.filtering import solvable
 from baselines.rft import RFT, RFT_NOCOT, RFT_NOKL, RIF_RFT, grpo_trainer, updates_per_rollout_batch
 from baselines.sft import MTL, SFT, sft_trainer
 from harness.asking.engines.transformers import load_processor
 from harness.asking.styles import COT, DIRECT
-from harness.core import Lesson, Paradigm, Progress, Stream, UserError, messages, one_by_one, replace
+from harness.core import Job, Paradigm, Progress, Stream, UserError, messages, one_by_one, replace
 from harness.scales import TWIN
 from harness.training import trainers
 from harness.training.presentations import presentations, rounded
 
-# TRL 1.16 asks for an attribute that transformers 5.23 renamed; teach() silences it, a bare trainer does not.
+# TRL 1.16 asks for an attribute that transformers 5.23 renamed; run_trainer() silences it, a bare trainer does not.
 renamed = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
@@ -31,12 +31,12 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 # What is shown, and in which order
 
 
-def shown_ids(made: Lesson) -> list[str]:
+def shown_ids(made: Job) -> list[str]:
     return [example.id for _, example in presentations(made)]
 
 
 def test_one_task_is_shown_anew_shuffled_in_every_epoch(tmp_path: Path) -> None:
-    made = lesson(tmp_path, tmp_path, SFT, count=20, epochs={"noise": 3})
+    made = job(tmp_path, tmp_path, SFT, count=20, epochs={"noise": 3})
     ids = shown_ids(made)
     epochs = [ids[n : n + 20] for n in (0, 20, 40)]
     assert all(sorted(epoch) == sorted(example.id for _, example in made.examples) for epoch in epochs)
@@ -44,7 +44,7 @@ def test_one_task_is_shown_anew_shuffled_in_every_epoch(tmp_path: Path) -> None:
 
 
 def test_the_order_depends_on_the_seed_alone(tmp_path: Path) -> None:
-    made = lesson(tmp_path, tmp_path, SFT, count=20)
+    made = job(tmp_path, tmp_path, SFT, count=20)
     assert shown_ids(made) == shown_ids(replace(made, paradigm=RFT, folder=tmp_path / "other", scale=TWIN))
     assert shown_ids(made) != shown_ids(replace(made, seed=6))
 
@@ -52,7 +52,7 @@ def test_the_order_depends_on_the_seed_alone(tmp_path: Path) -> None:
 def test_a_joint_stage_mixes_its_tasks_with_each_ones_epochs(tmp_path: Path) -> None:
     other = task("other")
     both = [(NOISE, item("train", n)) for n in range(30)] + [(other, item("test", n)) for n in range(10)]
-    made = lesson(tmp_path, tmp_path, MTL, examples=tuple(both), epochs={"noise": 1, "other": 3})
+    made = job(tmp_path, tmp_path, MTL, examples=tuple(both), epochs={"noise": 1, "other": 3})
     shown = presentations(made)
     names = [owner.name for owner, _ in shown]
     assert names.count("noise") == 30
@@ -85,7 +85,7 @@ def test_an_ablation_is_one_field() -> None:
 
 @pytest.mark.parametrize("style", [DIRECT, COT])
 def test_sft_teaches_its_targets_only(bases: tuple[Path, Path], tmp_path: Path, style: Any) -> None:
-    made = lesson(bases[0], tmp_path, replace(SFT, style=style))
+    made = job(bases[0], tmp_path, replace(SFT, style=style))
     trainer = sft_trainer(made)
     batch = next(iter(trainer.get_train_dataloader()))
     processor = load_processor(bases[0], SMALL)
@@ -105,7 +105,7 @@ def test_sft_learns_with_its_eyes_open_in_fp32_and_counts(bases: tuple[Path, Pat
     import torch
 
     steps: list[Progress] = []
-    made = lesson(bases[0], tmp_path, SFT, count=6, epochs={"noise": 4}, report=steps.append)
+    made = job(bases[0], tmp_path, SFT, count=6, epochs={"noise": 4}, report=steps.append)
     learned = SFT.learn(made)
     assert learned.optimiser_steps == 6 == len(steps) == steps[-1].steps
     assert steps[-1].loss is not None
@@ -125,10 +125,10 @@ def test_sft_learns_with_its_eyes_open_in_fp32_and_counts(bases: tuple[Path, Pat
 
 
 def test_pinned_settings(bases: tuple[Path, Path], tmp_path: Path) -> None:
-    args = sft_trainer(lesson(bases[0], tmp_path, replace(SFT, rate=2.0))).args
+    args = sft_trainer(job(bases[0], tmp_path, replace(SFT, rate=2.0))).args
     assert (args.learning_rate, args.lr_scheduler_type, args.warmup_steps) == (6e-3, "cosine", 0)
     assert (args.per_device_train_batch_size, args.max_length, args.use_cpu) == (4, None, True)
-    trainer = grpo_trainer(lesson(bases[0], tmp_path, RFT))
+    trainer = grpo_trainer(job(bases[0], tmp_path, RFT))
     args = trainer.args
     assert not args.bf16
     assert not args.activation_checkpointing
@@ -159,7 +159,7 @@ def test_any_number_of_pictures(
     bases: tuple[Path, Path], tmp_path: Path, paradigm: Paradigm, pictures: tuple[int, int]
 ) -> None:
     examples = tuple((NOISE, item("train", n, pictures[n % 2])) for n in range(4))
-    learned = paradigm.learn(lesson(bases[0], tmp_path, paradigm, examples=examples))
+    learned = paradigm.learn(job(bases[0], tmp_path, paradigm, examples=examples))
     assert learned.optimiser_steps == (1 if paradigm is SFT else 2)
     assert not same(bases[0], learned.weights)
 
@@ -167,7 +167,7 @@ def test_any_number_of_pictures(
 def test_a_prompt_that_is_too_long_is_refused(bases: tuple[Path, Path], tmp_path: Path) -> None:
     for paradigm in (SFT, RFT):
         with pytest.raises(UserError, match="scale small allows 12"):
-            paradigm.learn(lesson(bases[0], tmp_path, paradigm, scale=replace(SMALL, max_prompt_tokens=12)))
+            paradigm.learn(job(bases[0], tmp_path, paradigm, scale=replace(SMALL, max_prompt_tokens=12)))
 
 
 def test_a_damaged_picture_is_named_wherever_it_is_met(bases: tuple[Path, Path], tmp_path: Path) -> None:
@@ -177,12 +177,12 @@ def test_a_damaged_picture_is_named_wherever_it_is_met(bases: tuple[Path, Path],
     examples = tuple((NOISE, replace(item("train", n), images=(damaged,) if n == 3 else ())) for n in range(4))
     for name, work in (("sft", SFT.learn), ("rft", RFT.learn), ("filter", solvable)):
         with pytest.raises(UserError, match=r"a picture of noise/train/3 cannot be read \(truncated file\)"):
-            work(lesson(bases[0], tmp_path / name, SFT if name == "sft" else RFT, examples=examples))
+            work(job(bases[0], tmp_path / name, SFT if name == "sft" else RFT, examples=examples))
 
 
 def test_divergence_is_said_in_one_line(bases: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"sft diverged at step .* of stage noise"):
-        SFT.learn(lesson(bases[0], tmp_path, replace(SFT, rate=1e30)))
+        SFT.learn(job(bases[0], tmp_path, replace(SFT, rate=1e30)))
 
 
 # GRPO
@@ -192,7 +192,7 @@ def test_rft_learns_with_its_eyes_open_and_counts(bases: tuple[Path, Path], tmp_
     import torch
 
     steps: list[Progress] = []
-    learned = RFT_NOCOT.learn(lesson(bases[0], tmp_path, RFT_NOCOT, report=steps.append))
+    learned = RFT_NOCOT.learn(job(bases[0], tmp_path, RFT_NOCOT, report=steps.append))
     assert learned.optimiser_steps == 4 == len(steps)
     assert all(step.reward is not None and 0 < step.reward < 1 for step in steps)
     assert 32 <= learned.sampled_tokens <= 32 * 5
@@ -202,14 +202,14 @@ def test_rft_learns_with_its_eyes_open_and_counts(bases: tuple[Path, Path], tmp_
 
 
 def test_fewer_items_than_a_rollout_batch_still_train(bases: tuple[Path, Path], tmp_path: Path) -> None:
-    assert RFT_NOCOT.learn(lesson(bases[0], tmp_path, RFT_NOCOT, count=1)).optimiser_steps == 1
+    assert RFT_NOCOT.learn(job(bases[0], tmp_path, RFT_NOCOT, count=1)).optimiser_steps == 1
 
 
 @renamed
 def test_advantages_rise_with_the_reward_and_equal_rewards_teach_nothing(
     bases: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    trainer = grpo_trainer(lesson(bases[0], tmp_path / "a", replace(RFT_NOCOT, kl=0.0)))
+    trainer = grpo_trainer(job(bases[0], tmp_path / "a", replace(RFT_NOCOT, kl=0.0)))
     trainer.model.train()
     batch = trainer._generate_and_score_completions(next(iter(trainer.get_train_dataloader())))
     rewards_P_G = [list(trainer._logs["rewards"]["graded"])[n : n + 4] for n in range(0, 16, 4)]
@@ -220,7 +220,7 @@ def test_advantages_rise_with_the_reward_and_equal_rewards_teach_nothing(
             for other, rival in zip(rewards_G, advantages_G, strict=True):
                 assert (gain > rival) == (one > other)
                 assert (gain == rival) == (one == other)
-    trainer = grpo_trainer(lesson(bases[0], tmp_path / "b", replace(RFT_NOCOT, kl=0.0)))
+    trainer = grpo_trainer(job(bases[0], tmp_path / "b", replace(RFT_NOCOT, kl=0.0)))
     trainer.reward_funcs = [lambda completions, **_: [1 / 3] * len(completions)]
     trainer.model.train()
     inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
@@ -231,7 +231,7 @@ def test_advantages_rise_with_the_reward_and_equal_rewards_teach_nothing(
 
 @renamed
 def test_a_picture_token_is_never_sampled(bases: tuple[Path, Path], tmp_path: Path) -> None:
-    trainer = grpo_trainer(lesson(bases[0], tmp_path, replace(RFT_NOCOT, kl=0.0)))
+    trainer = grpo_trainer(job(bases[0], tmp_path, replace(RFT_NOCOT, kl=0.0)))
     config = trainer.model.config
     marks = [config.image_token_id, config.video_token_id, config.vision_start_token_id, config.vision_end_token_id]
     assert set(marks) <= set(trainer.generation_config.suppress_tokens)
@@ -250,10 +250,10 @@ def test_a_picture_token_is_never_sampled(bases: tuple[Path, Path], tmp_path: Pa
 def test_the_kl_reference_is_the_lessons(bases: tuple[Path, Path], tmp_path: Path) -> None:
     import torch
 
-    trainer = grpo_trainer(lesson(bases[0], tmp_path, RFT, reference=bases[1]))
+    trainer = grpo_trainer(job(bases[0], tmp_path, RFT, reference=bases[1]))
     policy, reference = trainers.load_policy(bases[0]), trainers.load_policy(bases[1])
     for kept, wanted in ((trainer.model, policy), (trainer.ref_model, reference)):
         assert all(torch.equal(tensor, wanted.state_dict()[name]) for name, tensor in kept.state_dict().items())
-    assert grpo_trainer(lesson(bases[0], tmp_path, RFT_NOKL)).ref_model is None
+    assert grpo_trainer(job(bases[0], tmp_path, RFT_NOKL)).ref_model is None
     with pytest.raises(ValueError, match="no reference"):
-        grpo_trainer(lesson(bases[0], tmp_path, RFT, reference=None))
+        grpo_trainer(job(bases[0], tmp_path, RFT, reference=None))

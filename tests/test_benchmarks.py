@@ -172,7 +172,7 @@ def test_a_lesson_has_the_steps_that_were_asked_for(base: Path, gqa: Task, tmp_p
     scale = replace(TWIN, model=str(base))
 
     def items(paradigm: Paradigm, steps: int) -> int:
-        return len(speed.lesson_of(paradigm, scale, gqa, steps, tmp_path).examples)
+        return len(speed.job_of(paradigm, scale, gqa, steps, tmp_path).examples)
 
     assert [items(SFT, steps) for steps in (1, 5)] == [16, 80]
     assert [items(RFT, steps) for steps in (1, 2, 4, 5)] == [8, 16, 32, 64]  # whole rollout batches of four updates
@@ -187,17 +187,17 @@ def test_bare_and_held_trainer_take_the_same_steps(base: Path, gqa: Task, tmp_pa
 
     seen: list[Progress] = []
     scale = replace(SMALL, model=str(base))
-    lesson = replace(speed.lesson_of(paradigm, scale, gqa, 2, tmp_path / "held"), report=seen.append)
-    bare = Bare(lesson)
+    job = replace(speed.job_of(paradigm, scale, gqa, 2, tmp_path / "held"), report=seen.append)
+    bare = Bare(job)
     trainer = bare.learn(tmp_path / "bare")
     assert bare.steps == trainer.state.global_step == 2
     # TRL's own class, and not one setting apart
     assert type(trainer) is (SFTTrainer if paradigm is SFT else GRPOTrainer)
-    held = (sft_trainer if paradigm is SFT else grpo_trainer)(lesson).args
+    held = (sft_trainer if paradigm is SFT else grpo_trainer)(job).args
     names = {field.name for field in fields(held)} - {"output_dir"}
     assert {name: getattr(trainer.args, name) for name in names} == {name: getattr(held, name) for name in names}
 
-    weights = speed.learn_held(lesson)
+    weights = speed.learn_held(job)
     logged = [entry for entry in trainer.state.log_history if "loss" in entry and "train_runtime" not in entry]
     if paradigm is SFT:
         assert [step.loss for step in seen] == [entry["loss"] for entry in logged]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noise_lessons import SMALL, build_bases, item, lesson, same, task
+from noise_jobs import SMALL, build_bases, item, job, same, task
 
 from baselines.filtering import solvable
 from baselines.rft import RFT, RIF_RFT
@@ -48,14 +48,14 @@ def test_the_filter_keeps_what_was_solved_at_least_once(
     replies = ([right] * 4, [wrong, right, wrong, wrong], [loose, wrong, wrong, wrong], [r"\boxed{second}"] * 4)
     said.update(zip([COT.ask(owner, example) for example in examples], map(list, replies), strict=True))
     pairs = tuple((owner, example) for example in examples)
-    verdicts = solvable(lesson(bases[0], tmp_path, RIF_RFT, examples=pairs))
+    verdicts = solvable(job(bases[0], tmp_path, RIF_RFT, examples=pairs))
     assert [(v.kept, v.correct) for v in verdicts] == [(True, 4), (True, 1), (False, 0), (False, 0)]
     assert all((v.rollouts, v.sampled_tokens) == (4, 12) for v in verdicts)
     assert [v.id for v in verdicts] == [example.id for example in examples]
 
 
 def test_the_filter_samples_the_policy_and_repeats_itself(bases: tuple[Path, Path], tmp_path: Path) -> None:
-    made = lesson(bases[0], tmp_path, replace(RIF_RFT, style=DIRECT), count=6)
+    made = job(bases[0], tmp_path, replace(RIF_RFT, style=DIRECT), count=6)
     verdicts = solvable(made)
     assert verdicts == solvable(made) != solvable(replace(made, seed=made.seed + 1))
     assert any(0 < verdict.correct < 4 for verdict in verdicts)
@@ -65,6 +65,6 @@ def test_the_filter_samples_the_policy_and_repeats_itself(bases: tuple[Path, Pat
 def test_a_stage_without_examples_hands_its_weights_on(
     bases: tuple[Path, Path], tmp_path: Path, paradigm: Paradigm
 ) -> None:
-    learned = paradigm.learn(lesson(bases[0], tmp_path, paradigm, count=0))
+    learned = paradigm.learn(job(bases[0], tmp_path, paradigm, count=0))
     assert (learned.optimiser_steps, learned.sampled_tokens, learned.trained_tokens) == (0, 0, 0)
     assert same(bases[0], learned.weights)

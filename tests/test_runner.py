@@ -134,9 +134,9 @@ def test_the_kl_reference_is_the_declared_one_and_is_recorded(
 ) -> None:
     seen = []
 
-    def watch(lesson: Any) -> Any:
-        seen.append((lesson.model, lesson.reference))
-        return FAKE.learn(lesson)
+    def watch(job: Any) -> Any:
+        seen.append((job.model, job.reference))
+        return FAKE.learn(job)
 
     anchored = replace(FAKE, name="anchored", learn=watch, kl=0.1, reference=reference)
     record = record_of(run(fake_run(model, anchored), tmp_path / "runs", engine=engine_maker([])).folder)
@@ -224,19 +224,19 @@ def test_a_filter_that_keeps_nothing_leaves_the_weights_alone(tmp_path: Path, mo
 
 
 def test_joint_training_is_one_stage_on_the_union(tmp_path: Path, model: Path) -> None:
-    lessons = []
+    jobs = []
 
-    def watch(lesson: Any) -> Any:
-        lessons.append(lesson)
-        return FAKE.learn(lesson)
+    def watch(job: Any) -> Any:
+        jobs.append(job)
+        return FAKE.learn(job)
 
     together = replace(FAKE, name="together", learn=watch, stages=joint)
     done = run(fake_run(model, together), tmp_path / "runs", engine=engine_maker([]))
     assert sorted({(cell.stage, cell.stage_name) for cell in done.cells}) == [(0, "base"), (1, "joint")]
-    (lesson,) = lessons
-    counts = {name: sum(task.name == name for task, _ in lesson.examples) for name in STREAM.tasks}
+    (job,) = jobs
+    counts = {name: sum(task.name == name for task, _ in job.examples) for name in STREAM.tasks}
     assert counts == {"coins": 12, "dice": 6, "cards": 12}, "each task as often as in a stage of its own"
-    assert dict(lesson.epochs) == {"coins": 1, "dice": 2, "cards": 1}
+    assert dict(job.epochs) == {"coins": 1, "dice": 2, "cards": 1}
 
 
 def test_presentations_are_items_times_epochs_and_limit_bounds_items(model: Path) -> None:
@@ -301,8 +301,8 @@ def test_a_scale_without_bounds_wants_official_data(tmp_path: Path, model: Path)
 
 
 def test_a_learner_that_fails_leaves_what_was_done(tmp_path: Path, model: Path) -> None:
-    def fail_late(lesson: Any) -> Any:
-        return diverge(lesson) if lesson.stage.name == "dice" else FAKE.learn(lesson)
+    def fail_late(job: Any) -> Any:
+        return diverge(job) if job.stage.name == "dice" else FAKE.learn(job)
 
     out = tmp_path / "runs"
     with pytest.raises(UserError, match="diverged"):

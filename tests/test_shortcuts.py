@@ -19,7 +19,7 @@ from harness.asking.engines.transformers import TransformersEngine
 from harness.asking.evaluate import evaluate_cell, mean
 from harness.asking.marking import mark
 from harness.asking.styles import COT
-from harness.core import Example, Lesson, Run, Stage, Task, replace
+from harness.core import Example, Job, Run, Stage, Task, replace
 from harness.run_inputs import training_examples
 from harness.scales import TWIN, model_folder
 from tasks.streams import DEFAULT
@@ -38,11 +38,11 @@ def trained(task: Task, folder: Path) -> Path:
     stage = Stage(name=task.name, tasks=(task.name,))
     run = Run(paradigm=THOUGHTFUL, stream=DEFAULT, scale=TWIN)
     examples = training_examples(run, stage, {task.name: task})[task.name]
-    lesson = Lesson(
+    job = Job(
         paradigm=THOUGHTFUL, scale=TWIN, stage=stage, examples=tuple((task, example) for example in examples),
         epochs={task.name: DEFAULT.epochs[task.name]}, model=BASE, reference=None, seed=0, folder=folder,
     )  # fmt: skip
-    return THOUGHTFUL.learn(lesson).weights
+    return THOUGHTFUL.learn(job).weights
 
 
 def margin(high: float, low: float) -> float:

@@ -227,11 +227,11 @@ def test_gc_takes_what_nobody_refers_to_first_and_never_what_is_needed(model: Pa
         store.gc(-1)
 
 
-def stops(lesson: Any) -> Any:
+def stops(job: Any) -> Any:
     """Learns the first stage and fails at the second."""
-    if lesson.stage.name == "dice":
+    if job.stage.name == "dice":
         raise UserError("stops here")
-    return FAKE.learn(lesson)
+    return FAKE.learn(job)
 
 
 def test_gc_leaves_a_run_that_is_being_worked_on(model: Path, out: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_full_disk_is_refused_before_a_stage(model: Path, out: Path, monkeypat
 def test_disk_faults_become_one_line(
     model: Path, out: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, words: str
 ) -> None:
-    def learn(lesson: Any) -> Any:
+    def learn(job: Any) -> Any:
         raise fault
 
     with pytest.raises(UserError, match=words) as refused:
@@ -304,7 +304,7 @@ def test_disk_faults_become_one_line(
 
 
 def test_other_faults_stay_what_they_are(model: Path, out: Path) -> None:
-    def learn(lesson: Any) -> Any:
+    def learn(job: Any) -> Any:
         raise RuntimeError("our own mistake")
 
     with pytest.raises(RuntimeError, match="our own mistake"):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from noise_lessons import build_bases, lesson, same
+from noise_jobs import build_bases, job, same
 
 from baselines.rft import RFT_NOCOT
 from baselines.sft import SFT
@@ -43,7 +43,7 @@ def saves_always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("saves_always")
 def test_sft_resumes_bit_identical(bases: tuple[Path, Path], tmp_path: Path) -> None:
-    made = lesson(bases[0], tmp_path / "whole", SFT, count=28)
+    made = job(bases[0], tmp_path / "whole", SFT, count=28)
     whole = SFT.learn(made)
     with pytest.raises(Killed):
         SFT.learn(replace(made, folder=tmp_path / "cut", report=killed_at(5)))
@@ -58,7 +58,7 @@ def test_rft_resumes_bit_identical_towards_its_own_reference(
     bases: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paradigm = replace(RFT_NOCOT, kl=0.5)
-    made = lesson(bases[0], tmp_path / "whole", paradigm, count=12, reference=bases[1])
+    made = job(bases[0], tmp_path / "whole", paradigm, count=12, reference=bases[1])
     whole = paradigm.learn(made)
     monkeypatch.setattr(trainers, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(trainers, "SAVE_SHARE", float("inf"))
@@ -75,7 +75,7 @@ def test_rft_resumes_bit_identical_towards_its_own_reference(
 @pytest.mark.usefixtures("saves_always")
 @pytest.mark.parametrize("harm", ["unsealed", "edited", "shortened", "foreign"])
 def test_a_state_that_is_not_whole_is_never_resumed_from(bases: tuple[Path, Path], tmp_path: Path, harm: str) -> None:
-    made = lesson(bases[0], tmp_path, SFT, count=12)
+    made = job(bases[0], tmp_path, SFT, count=12)
     with pytest.raises(Killed):
         SFT.learn(replace(made, report=killed_at(3)))
     state = tmp_path / "states" / "checkpoint-2"
@@ -93,11 +93,11 @@ def test_a_state_that_is_not_whole_is_never_resumed_from(bases: tuple[Path, Path
     assert [progress.step for progress in steps] == [1, 2, 3]
 
 
-def test_a_finished_lesson_is_not_learned_again_unless_its_weights_changed(
+def test_a_finished_job_is_not_learned_again_unless_its_weights_changed(
     bases: tuple[Path, Path], tmp_path: Path
 ) -> None:
     steps: list[Progress] = []
-    made = lesson(bases[0], tmp_path, SFT, count=4, report=steps.append)
+    made = job(bases[0], tmp_path, SFT, count=4, report=steps.append)
     first = SFT.learn(made)
     assert SFT.learn(made) == first
     assert len(steps) == 1

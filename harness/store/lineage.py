@@ -99,7 +99,7 @@ def training_inputs(
         "version": paradigm.version,
     }
     size = replace(scale, name="", model="", cite="", test_items=None)
-    lessons = [
+    data_of = [
         {"task": name, "version": tasks[name].version, "epochs": epochs[name], "data": data[name]}
         for name in stage.tasks
     ]
@@ -109,7 +109,7 @@ def training_inputs(
         "paradigm": learning,
         "scale": size,
         "stage": stage.name,
-        "lessons": lessons,
+        "data": data_of,
         "seed": seed,
     }
     resolved: dict[str, Any] = plain(inputs)

@@ -1,6 +1,6 @@
 """What a stage shows and in which order: the same presentations for every learner.
 
-The order depends on the lesson's seed alone. Each task's items are shuffled anew for each of its epochs; the tasks of a
+The order depends on the job's seed alone. Each task's items are shuffled anew for each of its epochs; the tasks of a
 joint stage are then merged at random. Pictures are opened when their batch comes up, never earlier.
 """
 
@@ -11,21 +11,21 @@ from random import Random
 from typing import Any
 
 from harness.asking.evaluate import open_pictures
-from harness.core import Example, Lesson, Style, Task, messages
+from harness.core import Example, Job, Style, Task, messages
 
 Shown = tuple[Task, Example]
 Row = dict[str, Any]
 
 
-def presentations(lesson: Lesson) -> list[Shown]:
-    """Every example of the lesson, once per epoch of its task, in the order of training."""
+def presentations(job: Job) -> list[Shown]:
+    """Every example of the job, once per epoch of its task, in the order of training."""
     decks: dict[str, list[Shown]] = {}
-    for name in dict.fromkeys(task.name for task, _ in lesson.examples):
-        items = [pair for pair in lesson.examples if pair[0].name == name]
-        rng = Random(f"{lesson.seed}/{name}")
-        decks[name] = [pair for _ in range(lesson.epochs[name]) for pair in rng.sample(items, len(items))]
+    for name in dict.fromkeys(task.name for task, _ in job.examples):
+        items = [pair for pair in job.examples if pair[0].name == name]
+        rng = Random(f"{job.seed}/{name}")
+        decks[name] = [pair for _ in range(job.epochs[name]) for pair in rng.sample(items, len(items))]
     turns = [name for name, deck in decks.items() for _ in deck]
-    Random(lesson.seed).shuffle(turns)
+    Random(job.seed).shuffle(turns)
     hands = {name: iter(deck) for name, deck in decks.items()}
     return [next(hands[name]) for name in turns]
 

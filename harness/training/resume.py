@@ -18,7 +18,7 @@ def seal(folder: Path, identity: str, counts: Mapping[str, int]) -> None:
 
 
 def opened(folder: Path, identity: str) -> dict[str, int] | None:
-    """The counts of a whole folder; None where it is missing, half-written, edited or another lesson's."""
+    """The counts of a whole folder; None where it is missing, half-written, edited or another job's."""
     try:
         content = json.loads(_beside(folder).read_text())
     except (FileNotFoundError, json.JSONDecodeError):

@@ -3,7 +3,7 @@
 What is held, and why:
 
 - ``Trainer._load_from_checkpoint`` restores 1 of 93 tensors of Qwen2.5-VL (huggingface/transformers #43701); here the
-  weights go through ``from_pretrained``. The policy starts from the lesson's model and a state only replaces its
+  weights go through ``from_pretrained``. The policy starts from the job's model and a state only replaces its
   weights, so GRPO's reference never comes from a resumed policy.
 - TRL switches on bf16 autocast and gradient checkpointing; both are off on a CPU.
 - A save is sealed by a file written last; a state without a fitting seal is never resumed from.
@@ -20,47 +20,47 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.core import Learned, Lesson, Progress, UserError, digest
+from harness.core import Job, Progress, Trained, UserError, digest
 from harness.training import resume
 
 SAVE_SECONDS = 10.0  # no save sooner than this after the last one,
 SAVE_SHARE = 0.04  # and no larger share of the time goes into saving
 
 
-def teach(lesson: Lesson, build: Callable[[Lesson], Any]) -> Learned:
+def run_trainer(job: Job, build: Callable[[Job], Any]) -> Trained:
     """Train one stage with the trainer that ``build`` makes, from its last whole state where there is one.
 
-    A lesson without examples (a filter may drop them all) copies its model: zero steps, zero tokens.
+    A job without examples (a filter may drop them all) copies its model: zero steps, zero tokens.
 
     Raises:
         UserError: where training diverges, or a prompt is longer than the scale allows.
     """
-    weights, states, identity = lesson.folder / "weights", lesson.folder / "states", _identity(lesson)
+    weights, states, identity = job.folder / "weights", job.folder / "states", _identity(job)
     counts = resume.opened(weights, identity)
     if counts is None:
         resume.remove(weights)
-        counts = _train(lesson, build, weights, states, identity) if lesson.examples else _copy(lesson, weights)
+        counts = _train(job, build, weights, states, identity) if job.examples else _copy(job, weights)
         resume.seal(weights, identity, counts)
         gc.collect()  # a trainer and its callbacks know each other: only the collector frees the model
     resume.remove(states)
-    return Learned(weights=weights, **counts)
+    return Trained(weights=weights, **counts)
 
 
-def settings(lesson: Lesson) -> dict[str, Any]:
+def settings(job: Job) -> dict[str, Any]:
     """What all trainers share. Data order and epochs are fixed before, so a trainer sees one epoch, in order."""
     import torch
     from transformers import TrainingArguments
 
     cpu = not torch.cuda.is_available()
-    half = not cpu and lesson.scale.precision == "bfloat16"
+    half = not cpu and job.scale.precision == "bfloat16"
     # transformers renamed the switch in 5.23 and warns about the old name.
     renamed = "activation_checkpointing" in TrainingArguments.__dataclass_fields__
     return {
-        "output_dir": str(lesson.folder / "states"),
+        "output_dir": str(job.folder / "states"),
         "num_train_epochs": 1,
         "gradient_accumulation_steps": 1,
-        "seed": lesson.seed,
-        "data_seed": lesson.seed,
+        "seed": job.seed,
+        "data_seed": job.seed,
         "use_cpu": cpu,
         "fp16": False,
         "bf16": half,
@@ -94,12 +94,12 @@ def load_policy(folder: Path) -> Any:
     )
 
 
-def refuse_long(lengths: list[int], lesson: Lesson) -> None:
+def refuse_long(lengths: list[int], job: Job) -> None:
     """Raise UserError where a prompt, in tokens, is longer than the scale allows: cutting it would cut its picture."""
-    limit = lesson.scale.max_prompt_tokens
+    limit = job.scale.max_prompt_tokens
     if max(lengths) > limit:
         raise UserError(
-            f"a prompt of {lesson.stage.name} has {max(lengths)} tokens, scale {lesson.scale.name} allows {limit}: "
+            f"a prompt of {job.stage.name} has {max(lengths)} tokens, scale {job.scale.name} allows {limit}: "
             "shorten the item or use a scale with a larger max_prompt_tokens"
         )
 
@@ -108,14 +108,14 @@ def held(kind: Any) -> Any:
     """The TRL trainer class ``kind`` with the repairs of this file."""
 
     class Held(kind):  # type: ignore[misc]
-        lesson: Lesson
+        job: Job
         sampled_tokens = 0
         trained_tokens = 0
         pictured = False
 
         def compute_loss(self, model: Any, inputs: Any, *rest: Any, **options: Any) -> Any:
-            taught = inputs["labels"] != -100 if "labels" in inputs else inputs["completion_mask"]
-            self.trained_tokens += int(taught.sum())
+            given = inputs["labels"] != -100 if "labels" in inputs else inputs["completion_mask"]
+            self.trained_tokens += int(given.sum())
             pixels = inputs.get("pixel_values")
             self.pictured = pixels is not None and pixels.numel() > 0
             return super().compute_loss(model, inputs, *rest, **options)
@@ -130,7 +130,7 @@ def held(kind: Any) -> Any:
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
             state = Path(resume_from_checkpoint)
             self.model.load_state_dict(load_policy(state).state_dict())
-            counts = resume.opened(state, _identity(self.lesson))
+            counts = resume.opened(state, _identity(self.job))
             if counts is None:
                 raise RuntimeError(f"{state} changed while it was being resumed from")
             self.sampled_tokens, self.trained_tokens = counts["sampled_tokens"], counts["trained_tokens"]
@@ -140,7 +140,7 @@ def held(kind: Any) -> Any:
             states = Path(self.args.output_dir)
             state = states / f"checkpoint-{self.state.global_step}"
             (state / "training_args.bin").unlink()  # a pickle that nothing reads
-            resume.seal(state, _identity(self.lesson), self.counts())
+            resume.seal(state, _identity(self.job), self.counts())
             for older in set(states.glob("checkpoint-*/")) - {state}:
                 resume.remove(older)
 
@@ -153,16 +153,14 @@ def held(kind: Any) -> Any:
     return Held
 
 
-def _train(
-    lesson: Lesson, build: Callable[[Lesson], Any], weights: Path, states: Path, identity: str
-) -> dict[str, int]:
+def _train(job: Job, build: Callable[[Job], Any], weights: Path, states: Path, identity: str) -> dict[str, int]:
     """Run the trainer to its end and write the weights; the counts of the whole stage, resumed parts included."""
     from transformers import PrinterCallback
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    trainer = build(lesson)
-    trainer.lesson = lesson
+    trainer = build(job)
+    trainer.job = job
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_watch(trainer))
     state = resume.last_whole(states, identity)
@@ -205,19 +203,19 @@ def _watch(trainer: Any) -> Any:
                 return
             if not math.isfinite(logs["loss"]) or not math.isfinite(logs.get("grad_norm", 0.0)):
                 raise UserError(
-                    f"{trainer.lesson.paradigm.name} diverged at step {state.global_step} of stage "
-                    f"{trainer.lesson.stage.name} (loss {logs['loss']}): lower its learning rate"
+                    f"{trainer.job.paradigm.name} diverged at step {state.global_step} of stage "
+                    f"{trainer.job.stage.name} (loss {logs['loss']}): lower its learning rate"
                 )
             self.reward = logs.get("reward", self.reward)
             loss = logs["loss"] if self.reward is None else None
             step = Progress(step=state.global_step, steps=state.max_steps, loss=loss, reward=self.reward)
-            trainer.lesson.report(step)
+            trainer.job.report(step)
 
     return Watch()
 
 
 def check_vision(model: Any) -> bool:
-    """Whether pictures were seen to teach the vision tower; False while the batch had nothing to teach at all.
+    """Whether pictures were seen to run_trainer the vision tower; False while the batch had nothing to run_trainer at all.
 
     Raises:
         RuntimeError: where the language model has a gradient and the vision tower has none.
@@ -231,14 +229,14 @@ def check_vision(model: Any) -> bool:
     return seen[True]
 
 
-def _identity(lesson: Lesson) -> str:
-    """Whose state it is: a state is only resumed by the lesson that saved it."""
-    shown = [[task.name, example.id] for task, example in lesson.examples]
-    return digest([lesson.paradigm.name, lesson.stage, lesson.scale, lesson.seed, shown, lesson.epochs])
+def _identity(job: Job) -> str:
+    """Whose state it is: a state is only resumed by the job that saved it."""
+    shown = [[task.name, example.id] for task, example in job.examples]
+    return digest([job.paradigm.name, job.stage, job.scale, job.seed, shown, job.epochs])
 
 
-def _copy(lesson: Lesson, weights: Path) -> dict[str, int]:
-    """The lesson's model, unchanged, as the stage's result."""
+def _copy(job: Job, weights: Path) -> dict[str, int]:
+    """The job's model, unchanged, as the stage's result."""
     weights.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(lesson.model, weights)
+    shutil.copytree(job.model, weights)
     return {"optimiser_steps": 0, "sampled_tokens": 0, "trained_tokens": 0}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.asking.styles import COT, DIRECT
-from harness.core import Decoding, Example, Lesson, Paradigm, Stage, Task, replace
+from harness.core import Decoding, Example, Job, Paradigm, Stage, Task, replace
 from harness.scales import TWIN
 
 WORDS = ("red", "green", "blue", "dog", "cat", "seven")
@@ -77,9 +77,9 @@ def build_bases(factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folders
 
 
-def lesson(base: Path, folder: Path, paradigm: Paradigm, count: int = 8, **changes: Any) -> Lesson:
-    """A lesson on the first ``count`` items."""
-    made = Lesson(
+def job(base: Path, folder: Path, paradigm: Paradigm, count: int = 8, **changes: Any) -> Job:
+    """A job on the first ``count`` items."""
+    made = Job(
         paradigm=paradigm,
         scale=SMALL,
         stage=Stage(name="noise", tasks=("noise",)),

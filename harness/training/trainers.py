@@ -215,7 +215,7 @@ def _watch(trainer: Any) -> Any:
 
 
 def check_vision(model: Any) -> bool:
-    """Whether pictures were seen to run_trainer the vision tower; False while the batch had nothing to run_trainer at all.
+    """Whether pictures were seen to train the vision tower; False while the batch had nothing to learn from.
 
     Raises:
         RuntimeError: where the language model has a gradient and the vision tower has none.

@@ -1,26 +1,28 @@
 """The nouns: frozen values that say what an experiment is.
 
 A Task says what the questions are and how an answer is marked. A Stream puts tasks in an order. A Paradigm says which
-data a stage sees, which examples it keeps, how it learns and how it asks. The runner is one loop over them, and
+data a stage sees, which examples it keeps, which Learner learns from them, with which fields, and how it asks. An
+Observation is one thing that is looked at after a stage. The runner is one loop over stages and observations, and
 everything printed, ranked or plotted is read off the Cells that it writes. Standard library only.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
+from harness.asking.chat import messages
+from harness.job import Job, Trained, Work
+from harness.observed import OWN_STYLE, Cell, Mark, Observation, ProbeValue, Progress, Reply, Verdict
+from harness.values import Checked, UserError, digest, is_number, name_of, plain, slug
+
 SPLITS = ("train", "validation", "test", "pretrain")
-
-
-class UserError(Exception):
-    """A mistake that the user can mend: one line saying what is wrong and what to do. The command exits with 2."""
+REFERENCES = ("previous", "base")
+PRECISIONS = ("float32", "bfloat16")
+ATTENTIONS = ("dense", "flex")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class Example:
     all ten. For an option question the gold answer is the option's letter and ``choices`` holds the options' texts.
     ``images`` are functions that open the picture when it is needed. The text marks a picture's place with
     ``<image 1>``; pictures without a mark come before the text. Examples that share a picture share ``group``.
-    ``rationale`` is a worked solution where the data has one; only pre-training reads it.
+    ``rationale`` is a worked solution where the data has one; pre-training and ``sft-cot`` read it.
     """
 
     id: str
@@ -49,8 +51,7 @@ class Task:
 
     ``twin(split, index)`` generates an item, ``official(folder, split)`` reads the published data; both are marked by
     ``score(answer, example) -> [0, 1]``. ``suffix`` is the "answer directly" instruction of the direct style alone.
-    ``version`` is raised by hand whenever an item, a prompt or a mark changes. ``counts`` says how many items each
-    official split has.
+    ``version`` is raised by hand whenever a mark changes. ``counts`` says how many items each official split has.
     """
 
     name: str
@@ -64,18 +65,32 @@ class Task:
     twin_items: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        checked = Checked(self)
+        checked.name("name")
+        checked.count("version")
+        checked.text("cite", "licence", "suffix")
+        checked.functions("score")
+        checked.count("twin_items", absent=True)
+
     def load(self, split: str, limit: int, folder: Path | None = None) -> tuple[Example, ...]:
-        """The first ``limit`` examples of a split: of the twin, or of the official data in ``folder``."""
+        """``limit`` examples of a split: the first of the twin, or a seeded sample of the official data in ``folder``.
+
+        A smaller sample is part of a larger one, and a sample stands in the order of the file.
+        """
         if split not in SPLITS:
             raise UserError(f"unknown split {split!r}: use one of {', '.join(SPLITS)}")
         if folder is None:
             return tuple(self.twin(split, index) for index in range(limit))
         if self.official is None:
             raise UserError(f"task {self.name} has no loader for official data: leave out --data to use its twin")
-        examples = tuple(self.official(folder / self.name, split)[:limit])
-        if not examples:
+        found = self.official(folder / self.name, split)
+        if not found:
             raise UserError(f"{folder / self.name} holds no {split} items of {self.name}: check the folder")
-        return examples
+        if limit >= len(found):
+            return tuple(found)
+        drawn = Random(f"{self.name}/{split}").sample(range(len(found)), len(found))[:limit]
+        return tuple(found[index] for index in sorted(drawn))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,34 +98,109 @@ class Style:
     """How a question is asked and its answer written and read; instruction and parser live together.
 
     Law: ``read(write(a)) == a``. ``read`` returns None where no answer can be read (the reply is malformed).
-    ``follows`` is the format that the reward pays ``format_weight`` for.
+    ``follows`` is the format that the reward pays ``format_weight`` for. ``version`` is raised by hand whenever
+    ``read`` or ``follows`` would decide otherwise; what ``ask`` and ``write`` give is in the keys as it is.
     """
 
     name: str
+    version: int = 1
     ask: Callable[[Task, Example], str]
     write: Callable[[str, str], str]
     read: Callable[[str], str | None]
     follows: Callable[[str], bool]
     format_weight: float = 0.0
 
+    def __post_init__(self) -> None:
+        checked = Checked(self)
+        checked.name("name")
+        checked.count("version")
+        checked.functions("ask", "write", "read", "follows")
+        checked.number("format_weight", most=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A benchmark that an outside library asks and marks; it is watched and never trained.
+
+    ``ask(folder)`` gives the library's own prompts as Examples whose ``question`` is the whole prompt;
+    ``mark(examples, replies)`` gives the library's own marks, one a reply, in their order.
+    """
+
+    name: str
+    version: int
+    cite: str
+    decoding: Decoding
+    ask: Callable[[Path | None], Sequence[Example]]
+    mark: Callable[[Sequence[Example], Sequence[Reply]], Sequence[Mark]]
+
+    def __post_init__(self) -> None:
+        checked = Checked(self)
+        checked.name("name")
+        checked.count("version")
+        checked.functions("ask", "mark")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A number about weights or policies: ``measure(before, after, examples)``, in a table of its own, never a Cell.
+
+    ``before`` is the folder of the base model and ``after`` that of the stage; ``examples`` are the test items by task.
+    """
+
+    name: str
+    version: int
+    unit: str
+    measure: Callable[[Path, Path, Mapping[str, tuple[Example, ...]]], float]
+    cite: str = ""
+
+    def __post_init__(self) -> None:
+        checked = Checked(self)
+        checked.name("name")
+        checked.count("version")
+        checked.text("unit")
+        checked.functions("measure")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """Tasks in their order, each with its epochs, and the suites that are watched but never trained."""
+    """Tasks in their order, each with its epochs, and the suites and probes that are watched but never trained."""
 
     name: str
     tasks: tuple[str, ...]
     epochs: Mapping[str, int]
     general: tuple[str, ...]
+    probes: tuple[str, ...] = ()
     cite: str = ""
+
+    def __post_init__(self) -> None:
+        checked = Checked(self)
+        checked.name("name")
+        checked.names("tasks", least=1)
+        checked.names("general")
+        checked.names("probes")
+        if not isinstance(self.epochs, Mapping) or set(self.epochs) != set(self.tasks):
+            checked.refuse("epochs", "a number of epochs for each task")
+        if any(type(count) is not int or count < 1 for count in self.epochs.values()):
+            checked.refuse("epochs", "whole numbers of 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One training run of a paradigm: its name and the tasks whose training data it sees."""
+    """One training run of a paradigm: its name and the tasks whose training data it sees.
+
+    ``shares`` says which part of a task's presentations the stage has, such as 0.1 for a replayed task; 1 without it.
+    """
 
     name: str
     tasks: tuple[str, ...]
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checked = Checked(self)
+        checked.name("name")
+        checked.names("tasks", least=1)
+        if not set(self.shares) <= set(self.tasks) or any(not 0 < share <= 1 for share in self.shares.values()):
+            checked.refuse("shares", "a number above 0 up to 1 for tasks of the stage")
 
 
 def one_by_one(stream: Stream) -> tuple[Stage, ...]:
@@ -124,25 +214,81 @@ def joint(stream: Stream) -> tuple[Stage, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Paradigm:
-    """A way to post-train: which data a stage sees, what it keeps, how it learns and how it asks.
+class Learner:
+    """How weights are trained: ``train(job)`` does one stage, ``work(shown, paradigm, scale)`` says what that takes.
 
-    ``learn(job)`` trains one stage. ``select(job)`` returns a verdict per example before the stage, or is None.
-    ``kl`` is the coefficient in nats towards ``reference`` ("previous" stage or "base"). ``rate`` multiplies the
-    scale's learning rate for this learner. ``version`` is raised by hand whenever the same fields would train
-    otherwise.
+    ``obeys`` names the fields of Paradigm and Scale that ``train`` reads: these, and no others, are in a checkpoint's
+    key, and a paradigm that sets another one is refused. ``scores`` says whether training marks replies, so that the
+    scorer is in the key too. ``version`` is raised by hand whenever the same fields would train otherwise.
     """
 
     name: str
-    learn: Callable[[Job], Trained]
+    version: int
+    train: Callable[[Job], Trained]
+    work: Callable[[int, Paradigm, Scale], Work]
+    obeys: frozenset[str]
+    scores: bool = False
+
+    def __post_init__(self) -> None:
+        checked = Checked(self)
+        checked.name("name")
+        checked.count("version")
+        checked.functions("train", "work")
+        _known_fields(checked, self.obeys)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selector:
+    """Which examples a stage keeps: ``choose(job)`` gives a Verdict for each; ``work`` and ``obeys`` as a Learner's.
+
+    It marks replies, so the scorer is in the key of what it selects for.
+    """
+
+    name: str
+    version: int
+    choose: Callable[[Job], Sequence[Verdict]]
+    work: Callable[[int, Paradigm, Scale], Work]
+    obeys: frozenset[str]
+
+    def __post_init__(self) -> None:
+        checked = Checked(self)
+        checked.name("name")
+        checked.count("version")
+        checked.functions("choose", "work")
+        _known_fields(checked, self.obeys)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paradigm:
+    """A way to post-train: which data a stage sees, what it keeps, which learner learns and how it asks.
+
+    ``kl`` is the coefficient in nats towards ``reference`` ("previous" stage or "base"). ``rate`` multiplies the
+    scale's learning rate for the learner. A field that the learner does not obey must stay as it is.
+    """
+
+    name: str
+    learner: Learner
     style: Style
     stages: Callable[[Stream], tuple[Stage, ...]] = one_by_one
-    select: Callable[[Job], Sequence[Verdict]] | None = None
+    select: Selector | None = None
     kl: float = 0.0
     reference: str = "previous"
     rate: float = 1.0
-    version: int = 1
     cite: str = ""
+
+    def __post_init__(self) -> None:
+        checked = Checked(self)
+        checked.name("name")
+        checked.functions("stages")
+        checked.one_of("reference", *REFERENCES)
+        checked.number("kl")
+        checked.number("rate", above=True)
+        for name in ("kl", "reference", "rate"):
+            if name not in self.learner.obeys and getattr(self, name) != getattr(Paradigm, name):
+                raise UserError(
+                    f"Paradigm {self.name!r} sets {name} to {getattr(self, name)!r}, which learner {self.learner.name}"
+                    " does not read: leave it out, or use a learner that obeys it"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,13 +298,21 @@ class Decoding:
     name: str
     max_new_tokens: int
 
+    def __post_init__(self) -> None:
+        Checked(self).name("name")
+        Checked(self).count("max_new_tokens")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """The size of an experiment: model, precision, batch, rollouts, lengths, rates and limits.
+    """The size of an experiment: model, precision, batches, rollouts, lengths, rates, limits, engine and processes.
 
     ``train_items`` is how many training presentations a stage has (items times epochs), None for all the data;
-    ``test_items`` bounds the items of a cell. ``rates`` maps a learner's name to its learning rate.
+    ``test_items`` bounds the items of a cell. ``rates`` maps a learner's name to its learning rate, ``seconds`` to what
+    a step of it costs, and a style's name to what an item costs. ``micro_batch`` bounds the sequences of one forward
+    pass (None: a whole update), ``attention`` chooses the layout of shared-prefix GRPO. ``ranks`` is the number of
+    training processes of their own, 0 for training in place; ``observers`` that of processes which observe a stage
+    while the next one is trained.
     """
 
     name: str
@@ -181,12 +335,32 @@ class Scale:
     attention: str = "dense"
     engine: str = "transformers"
     ranks: int = 0
+    observers: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
     cite: str = ""
+
+    def __post_init__(self) -> None:
+        checked = Checked(self)
+        checked.name("name", "engine")
+        checked.one_of("precision", *PRECISIONS)
+        checked.one_of("attention", *ATTENTIONS)
+        counts = ("sft_batch", "rollouts", "prompts_per_update", "updates_per_rollout_batch", "eval_batch")
+        checked.count(*counts, "min_pixels", "max_pixels", "max_prompt_tokens")
+        checked.count("train_items", "test_items", "micro_batch", absent=True)
+        checked.count("ranks", "observers", least=0)
+        checked.number("top_p", most=1, above=True)
+        if self.min_pixels > self.max_pixels:
+            checked.refuse("min_pixels", "no more than max_pixels")
+        if any(not isinstance(decoding, Decoding) for decoding in self.decodings.values()):
+            checked.refuse("decodings", "a Decoding for each style")
+        for name, rate in self.rates.items():
+            if not is_number(rate, above=True):
+                raise UserError(f"Scale {self.name!r}: the rate of {name} is {rate!r}, wanted is a number above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a user asked for. Its id covers the declared inputs and the hand-raised versions."""
+    """What a user asked for. Its id covers what moves a number, and nothing else."""
 
     paradigm: Paradigm
     stream: Stream
@@ -197,177 +371,24 @@ class Run:
     data: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What a filter decided about one training example: kept or not, and on which evidence."""
-
-    id: str
-    kept: bool
-    correct: int
-    rollouts: int
-    sampled_tokens: int
+def _known_fields(checked: Checked, obeys: frozenset[str]) -> None:
+    known = set(Paradigm.__dataclass_fields__) | set(Scale.__dataclass_fields__)
+    if not isinstance(obeys, frozenset) or not obeys <= known:
+        checked.refuse("obeys", "a frozenset of names of fields of Paradigm and Scale")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """One optimiser step of a stage, for the live display: loss or reward, whichever the learner has."""
+def stage_seed(run_seed: int, stage: str) -> int:
+    """A stage's seed: a function of the run's seed and the stage's name alone.
 
-    step: int
-    steps: int
-    loss: float | None = None
-    reward: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """All that a learner or a filter gets for one stage.
-
-    ``examples`` pairs each training presentation with its task, epochs already unrolled into ``epochs`` per task.
-    ``folder`` keeps the trainer's resume state; ``report`` shows progress.
+    The weights have no part in it: a last digit that another CPU rounds otherwise must not become another order of
+    data, and the arms of one seed share theirs.
     """
-
-    paradigm: Paradigm
-    scale: Scale
-    stage: Stage
-    examples: tuple[tuple[Task, Example], ...]
-    epochs: Mapping[str, int]
-    model: Path
-    reference: Path | None
-    seed: int
-    folder: Path
-    report: Callable[[Progress], None] = field(default=lambda progress: None, compare=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What a stage produced: the folder of weights, and what it cost in steps and tokens."""
-
-    weights: Path
-    optimiser_steps: int
-    sampled_tokens: int
-    trained_tokens: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One marked reply. ``read`` is None where the reply was malformed; its score is then 0."""
-
-    example: str
-    group: str
-    prompt_digest: str
-    reply: str
-    read: str | None
-    score: float
-    malformed: bool
-    truncated: bool
-    tokens: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A score with its identity: the key (run, stage, task, style, decoding, scorer), and what it was made of.
-
-    Law: absent means not observed; a cell is never 0 or NaN for lack of data, and holds no timings.
-    """
-
-    run: str
-    stage: int
-    stage_name: str
-    task: str
-    style: str
-    decoding: str
-    scorer: str
-    n: int
-    score: float
-    malformed: float
-    truncated: float
-    weights: str
-    data: str
-
-    def __post_init__(self) -> None:
-        if self.n < 1 or not 0 <= self.score <= 1 or math.isnan(self.score):
-            raise ValueError(f"cell {self.run}/{self.stage}/{self.task}: {self.score} of {self.n} items is no score")
-
-
-def digest(value: object) -> str:
-    """SHA-256, in hex, of a value's canonical JSON; functions count by their name, nouns by their fields."""
-    return hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest()
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON types: dataclasses become mappings, functions their dotted names, paths their text."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if callable(value):
-        return f"{value.__module__}.{value.__qualname__}"
-    if isinstance(value, Path):
-        return str(value)
-    return value
-
-
-def stage_seed(run_seed: int, parent_digest: str, stage: str) -> int:
-    """A stage's seed, a function of run seed, parent weights and stage, so that shared prefixes stay shared."""
-    return int(digest([run_seed, parent_digest, stage])[:8], 16) % (2**31)
-
-
-def messages(text: str, images: int) -> list[dict[str, Any]]:
-    """The chat turn for a prompt: pictures at their ``<image N>`` marks, those without a mark before the text.
-
-    A picture stands at its first mark; a further one stays as words. Raises UserError where the marks would need the
-    pictures in another order than the example's: a loader numbers pictures as the text first mentions them.
-
-    >>> [part["type"] for part in messages("Compare <image 1> with <image 2> .", 2)[0]["content"]]
-    ['text', 'image', 'text', 'image', 'text']
-    >>> [part["type"] for part in messages("What is it?", 1)[0]["content"]]
-    ['image', 'text']
-    """
-    marks: dict[int, re.Match[str]] = {}
-    for match in re.finditer(r"<image (\d+)>", text):
-        if 1 <= int(match[1]) <= images:
-            marks.setdefault(int(match[1]), match)
-    order = [number for number in range(1, images + 1) if number not in marks] + list(marks)
-    if order != sorted(order):
-        raise UserError(f"a question marks its pictures as {list(marks)} of {images}: number them as first mentioned")
-    parts: list[dict[str, Any]] = [{"type": "image"}] * (images - len(marks))
-    start = 0
-    for match in marks.values():
-        parts += [*_text_part(text[start : match.start()]), {"type": "image"}]
-        start = match.end()
-    parts += _text_part(text[start:])
-    return [{"role": "user", "content": parts}]
-
-
-def _text_part(text: str) -> list[dict[str, Any]]:
-    return [{"type": "text", "text": text}] if text.strip() else []
+    return int(digest([run_seed, stage])[:8], 16) % (2**31)
 
 
 __all__ = [
-    "SPLITS",
-    "Cell",
-    "Decoding",
-    "Example",
-    "Job",
-    "Paradigm",
-    "Progress",
-    "Row",
-    "Run",
-    "Scale",
-    "Stage",
-    "Stream",
-    "Style",
-    "Task",
-    "Trained",
-    "UserError",
-    "Verdict",
-    "digest",
-    "joint",
-    "messages",
-    "one_by_one",
-    "plain",
-    "replace",
-    "stage_seed",
+    "OWN_STYLE", "SPLITS", "Cell", "Decoding", "Example", "Job", "Learner", "Mark", "Observation", "Paradigm", "Probe",
+    "ProbeValue", "Progress", "Reply", "Run", "Scale", "Selector", "Stage", "Stream", "Style", "Suite", "Task",
+    "Trained", "UserError", "Verdict", "Work", "digest", "joint", "messages", "name_of", "one_by_one", "plain",
+    "replace", "slug", "stage_seed",
 ]  # fmt: skip

@@ -1,0 +1,39 @@
+"""The chat turn of a prompt: where its text stands and where its pictures. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from harness.values import UserError
+
+
+def messages(text: str, images: int) -> list[dict[str, Any]]:
+    """The chat turn for a prompt: pictures at their ``<image N>`` marks, those without a mark before the text.
+
+    A picture stands at its first mark; a further one stays as words. Raises UserError where the marks would need the
+    pictures in another order than the example's: a loader numbers pictures as the text first mentions them.
+
+    >>> [part["type"] for part in messages("Compare <image 1> with <image 2> .", 2)[0]["content"]]
+    ['text', 'image', 'text', 'image', 'text']
+    >>> [part["type"] for part in messages("What is it?", 1)[0]["content"]]
+    ['image', 'text']
+    """
+    marks: dict[int, re.Match[str]] = {}
+    for match in re.finditer(r"<image (\d+)>", text):
+        if 1 <= int(match[1]) <= images:
+            marks.setdefault(int(match[1]), match)
+    order = [number for number in range(1, images + 1) if number not in marks] + list(marks)
+    if order != sorted(order):
+        raise UserError(f"a question marks its pictures as {list(marks)} of {images}: number them as first mentioned")
+    parts: list[dict[str, Any]] = [{"type": "image"}] * (images - len(marks))
+    start = 0
+    for match in marks.values():
+        parts += [*_text_part(text[start : match.start()]), {"type": "image"}]
+        start = match.end()
+    parts += _text_part(text[start:])
+    return [{"role": "user", "content": parts}]
+
+
+def _text_part(text: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text}] if text.strip() else []

@@ -1,0 +1,60 @@
+"""What a stage's training is given and what it gives back. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.core import Example, Paradigm, Scale, Stage, Task
+    from harness.observed import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a stage takes, as counts: optimiser steps, sampled replies, and sampled tokens at most."""
+
+    steps: int = 0
+    rollouts: int = 0
+    sampled_tokens: int = 0
+
+
+def unheard(progress: Progress) -> None:
+    """The report of a job that nobody follows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that a learner or a selector gets for one stage.
+
+    ``examples`` pairs each training example with its task; ``epochs`` says how often each task's are shown.
+    ``folder`` keeps the trainer's resume state, ``carry`` what the stage before handed on; ``report`` shows progress.
+    """
+
+    paradigm: Paradigm
+    scale: Scale
+    stage: Stage
+    examples: tuple[tuple[Task, Example], ...]
+    epochs: Mapping[str, int]
+    model: Path
+    reference: Path | None
+    seed: int
+    folder: Path
+    carry: Path | None = None
+    report: Callable[[Progress], None] = field(default=unheard, compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a stage produced: the folder of weights, what it cost in steps and tokens, and what the next stage gets.
+
+    ``carry`` is a folder of files (a replay buffer, Fisher information, an adapter), or None.
+    """
+
+    weights: Path
+    optimiser_steps: int
+    sampled_tokens: int
+    trained_tokens: int
+    carry: Path | None = None

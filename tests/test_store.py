@@ -330,17 +330,6 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert [item.name for item in tmp_path.iterdir()] == ["cells.csv"]
 
 
-def test_what_dead_processes_left_is_swept_and_what_live_ones_prepare_is_not(tmp_path: Path) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    (tmp_path / f".key.aside-{gone.pid}").mkdir()
-    (tmp_path / f".cells.csv.aside-{gone.pid}").write_text("half")
-    mine = disk.aside(tmp_path / "cells.csv")
-    mine.write_text("half")
-    disk.sweep(tmp_path)
-    assert list(tmp_path.iterdir()) == [mine]
-
-
 def test_rows_survive_the_disk_and_equal_rows_are_equal_bytes(tmp_path: Path) -> None:
     rows = [
         Row(

@@ -22,8 +22,8 @@ from pathlib import Path
 from types import TracebackType
 
 from harness.core import UserError
-from harness.printable import printable
 from harness.store.disk_faults import refusing_disk_faults
+from harness.values import cut
 
 _DRAFT = re.compile(r"\.(?P<name>.+)\.(?P<kind>aside|old)-(?P<host>\w+)-(?P<boot>\w+)-(?P<pid>\d+)")
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux' renameat2
@@ -80,7 +80,7 @@ def _open(path: Path, flags: int) -> int:
         handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
-            raise UserError(f"{printable(path)} is no file: move it away, then give the same command again")
+            raise UserError(f"{cut(str(path))} is no file: move it away, then give the same command again")
         return handle
 
 
@@ -121,7 +121,7 @@ def _not_ours(path: Path, kind: int) -> UserError:
     """The refusal of what we never put there."""
     words = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFREG: "a file", stat.S_IFIFO: "a pipe"}
     return UserError(
-        f"{printable(path)} is {words.get(kind, 'a device')}, which the harness did not make: move it away"
+        f"{cut(str(path))} is {words.get(kind, 'a device')}, which the harness did not make: move it away"
         " to go on, or give another folder"
     )
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.core import UserError
-from harness.printable import printable
+from harness.values import cut
 
 _FULL = "no disk space left at {}: free some (harness runs gc), then run the same command again"
 _DENIED = "no permission for {}: change its permissions or give another --out"
@@ -66,7 +66,7 @@ def _line(fault: Exception, folder: Path) -> str | None:
     if number is None:
         number = _number(fault)
     line = _LINES.get(number or 0)
-    return line and line.format(printable(os.fsdecode(where) if isinstance(where, bytes) else where or folder))
+    return line and line.format(cut(os.fsdecode(where or folder) if not isinstance(where, int) else str(where)))
 
 
 def _number(fault: BaseException) -> int | None:

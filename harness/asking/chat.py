@@ -7,12 +7,33 @@ from typing import Any
 
 from harness.values import UserError
 
+# What chat models' vocabularies write special tokens as: <|name|>, DeepSeek's full-width bars, <s> and its kin,
+# <start_of_turn> and its kin, [INST]. Thinking marks such as <think> are none: they are an answer's own text.
+_SPECIAL = re.compile(
+    r"<(?=\|[^\s|<>]+\|>|｜[^\s｜<>]+｜>|/?(?:s|pad|unk|bos|eos|mask|img|image|video|audio|\w+_\w+)>|<SYS>>|</SYS>>)"
+    r"|\[(?=/?(?:INST|IMG\w*)\])"
+)
+
+
+def literal(text: str) -> str:
+    """The text with a space inside whatever a tokenizer would read as one special token, so that it stays text.
+
+    Everything that data put into a chat passes here, in training and in evaluation: a question that holds an end of
+    turn must not end one, and a picture's mark without a picture must not ask for one. Applying it twice changes
+    nothing more.
+
+    >>> literal("4 <|image_pad|> and <|im_end|>"), literal("a < b, <image 1>, <think>")
+    ('4 < |image_pad|> and < |im_end|>', 'a < b, <image 1>, <think>')
+    """
+    return _SPECIAL.sub(r"\g<0> ", text)
+
 
 def messages(text: str, images: int) -> list[dict[str, Any]]:
     """The chat turn for a prompt: pictures at their ``<image N>`` marks, those without a mark before the text.
 
-    A picture stands at its first mark; a further one stays as words. Raises UserError where the marks would need the
-    pictures in another order than the example's: a loader numbers pictures as the text first mentions them.
+    A picture stands at its first mark; a further one stays as words. Special tokens inside the text are text
+    (``literal``). Raises UserError where the marks would need the pictures in another order than the example's: a
+    loader numbers pictures as the text first mentions them.
 
     >>> [part["type"] for part in messages("Compare <image 1> with <image 2> .", 2)[0]["content"]]
     ['text', 'image', 'text', 'image', 'text']
@@ -36,4 +57,4 @@ def messages(text: str, images: int) -> list[dict[str, Any]]:
 
 
 def _text_part(text: str) -> list[dict[str, Any]]:
-    return [{"type": "text", "text": text}] if text.strip() else []
+    return [{"type": "text", "text": literal(text)}] if text.strip() else []

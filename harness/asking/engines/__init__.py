@@ -1,12 +1,13 @@
-"""What generates: an engine turns prompts with pictures into replies."""
+"""What generates: an engine turns prompts with pictures into replies. Every engine is opened here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, cast
 
-from harness.core import Decoding
+from harness.core import Decoding, Scale
 
 Prompt = tuple[str, tuple[Any, ...]]
 
@@ -21,14 +22,61 @@ class Generation:
 
 
 class Engine(Protocol):
-    """One loaded model. A prompt is its text and its opened pictures."""
+    """One loaded model. A prompt is its text and its opened pictures.
+
+    ``name`` and ``version`` are those of its kind, ``device_kind`` says on what it computes ("cpu", or the GPU's name):
+    all three belong to the address of a reply. As a context manager an engine closes itself.
+    """
+
+    name: str
+    version: int
+    device_kind: str
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Generation]:
-        """A greedy reply for each prompt."""
+        """A greedy reply for each prompt, in the prompts' order; a function of model, prompts and decoding alone.
+
+        Raises:
+            UserError: where a prompt is longer than the scale allows.
+        """
         ...
 
     def sample(
         self, prompts: Sequence[Prompt], decoding: Decoding, rollouts: int, seed: int, top_p: float
     ) -> list[list[Generation]]:
-        """``rollouts`` replies for each prompt, sampled at temperature 1."""
+        """``rollouts`` replies for each prompt, sampled at temperature 1.
+
+        Raises:
+            UserError: where a prompt is longer than the scale allows.
+        """
         ...
+
+    def close(self) -> None:
+        """Free the model and what was kept beside it; closing again changes nothing."""
+        ...
+
+    def __enter__(self) -> Engine: ...
+
+    def __exit__(self, *reason: object) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineKind:
+    """A way to generate: its name, and what loads a model folder into an engine of this kind.
+
+    ``version`` is raised by hand whenever the same model would reply otherwise.
+    """
+
+    name: str
+    version: int
+    open: Callable[[Path, Scale], Engine]
+
+
+def open_engine(folder: Path, scale: Scale) -> Engine:
+    """The model of a folder, loaded by the engine that the scale names. Close it, or use it as a context manager.
+
+    Raises:
+        UserError: where no engine has that name.
+    """
+    from harness import registry
+
+    return cast(EngineKind, registry.find("engine", scale.engine)).open(folder, scale)

@@ -1,13 +1,17 @@
-"""Generation by transformers: batched, greedy or sampled, never a picture token in a reply."""
+"""Generation by transformers: batched, greedy or sampled, every setting ours, never a picture token in a reply."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import gc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.asking.engines import Generation, Prompt
-from harness.core import Decoding, Scale, UserError, messages
+from harness.asking.engines.kinds import TRANSFORMERS
+from harness.asking.engines.prompts import Prompts
+from harness.asking.engines.reserved import reserved_cache
+from harness.core import Decoding, Scale, UserError
 
 PICTURE_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
 
@@ -23,7 +27,10 @@ def load_processor(folder: Path, scale: Scale) -> Any:
 
 
 def load_model(folder: Path, precision: str) -> Any:
-    """The model of a local folder, from safetensors only, on the GPU where there is one."""
+    """The model of a local folder, from safetensors only, on the GPU where there is one.
+
+    Of the folder's generation settings only the end tokens are kept.
+    """
     import torch
     from transformers import AutoModelForImageTextToText
     from transformers.utils import logging
@@ -34,7 +41,27 @@ def load_model(folder: Path, precision: str) -> Any:
     model = AutoModelForImageTextToText.from_pretrained(
         folder, dtype=getattr(torch, precision), local_files_only=True, use_safetensors=True
     )
+    without_settings(model)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def without_settings(model: Any) -> None:
+    """Drop what the model's folder says about generation, but for its end and padding tokens.
+
+    ``generate`` fills every setting that its caller leaves open from ``model.generation_config``; Qwen2.5 ships a
+    repetition penalty of 1.05 there, which changes greedy replies.
+    """
+    from transformers import GenerationConfig
+
+    given = model.generation_config
+    model.generation_config = GenerationConfig(eos_token_id=given.eos_token_id, pad_token_id=given.pad_token_id)
+
+
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """The ids that end a reply: all that the model declares, and the tokenizer's own."""
+    declared = model.generation_config.eos_token_id
+    declared = declared if isinstance(declared, list) else [declared]
+    return sorted({number for number in (*declared, tokenizer.eos_token_id) if number is not None})
 
 
 def forbidden_tokens(tokenizer: Any) -> list[int]:
@@ -44,22 +71,45 @@ def forbidden_tokens(tokenizer: Any) -> list[int]:
 
 
 class TransformersEngine:
-    """A model from a folder, loaded once."""
+    """A model from a folder, loaded once. It is an ``Engine``."""
+
+    name = TRANSFORMERS.name
+    version = TRANSFORMERS.version
 
     def __init__(self, folder: Path, scale: Scale) -> None:
         """Load model and processor from ``folder``."""
+        import torch
+
         self.processor = load_processor(folder, scale)
         self.model = load_model(folder, scale.precision).eval()
+        self.device_kind = torch.cuda.get_device_name() if self.model.device.type == "cuda" else "cpu"
         self.batch = scale.eval_batch
         self.suppressed = forbidden_tokens(self.processor.tokenizer)
+        self.ends = end_tokens(self.model, self.processor.tokenizer)
+        self.prompts: Prompts | None = Prompts(self.processor, self.model, scale)
+
+    def __enter__(self) -> TransformersEngine:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the model, the pictures kept beside it, and the GPU's cache; closing again changes nothing."""
+        import torch
+
+        self.model = self.prompts = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Generation]:
-        """A greedy reply for each prompt, in batches whose composition depends on the prompts alone."""
-        return [
-            reply
-            for batch in _batches(prompts, self.batch)
-            for reply in self._reply(batch, decoding, {"do_sample": False})
-        ]
+        """A greedy reply for each prompt, in their order.
+
+        Prompts of like length are asked together, in batches whose composition depends on the prompts alone.
+        """
+        replies = self._replies(prompts, self.batch, decoding, {"do_sample": False})
+        return [reply for (reply,) in replies]
 
     def sample(
         self, prompts: Sequence[Prompt], decoding: Decoding, rollouts: int, seed: int, top_p: float
@@ -69,41 +119,52 @@ class TransformersEngine:
 
         torch.manual_seed(seed)
         options = {"do_sample": True, "temperature": 1.0, "top_p": top_p, "top_k": 0, "num_return_sequences": rollouts}
-        replies = [
-            reply
-            for batch in _batches(prompts, max(1, self.batch // rollouts))
-            for reply in self._reply(batch, decoding, options)
-        ]
-        return [replies[n : n + rollouts] for n in range(0, len(replies), rollouts)]
+        return self._replies(prompts, max(1, self.batch // rollouts), decoding, options)
+
+    def _opened(self) -> Prompts:
+        if self.prompts is None:
+            raise RuntimeError("the engine is closed")
+        return self.prompts
+
+    def _replies(
+        self, prompts: Sequence[Prompt], size: int, decoding: Decoding, options: dict[str, Any]
+    ) -> list[list[Generation]]:
+        """The replies of each prompt, ``size`` prompts at a time, the longest first."""
+        lengths = self._opened().lengths(prompts)
+        order = sorted(range(len(prompts)), key=lambda number: -lengths[number])
+        found: list[list[Generation]] = [[] for _ in prompts]
+        for start in range(0, len(order), size):
+            batch = order[start : start + size]
+            replies = self._reply([prompts[number] for number in batch], decoding, options)
+            each = len(replies) // len(batch)
+            for place, number in enumerate(batch):
+                found[number] = replies[place * each : (place + 1) * each]
+        return found
 
     def _reply(self, prompts: Sequence[Prompt], decoding: Decoding, options: dict[str, Any]) -> list[Generation]:
         import torch
+        from transformers import GenerationConfig
 
-        texts = [
-            self.processor.apply_chat_template(messages(text, len(images)), add_generation_prompt=True, tokenize=False)
-            for text, images in prompts
-        ]
-        pictures = [image for _, images in prompts for image in images] or None
-        inputs = self.processor(text=texts, images=pictures, padding=True, return_tensors="pt").to(self.model.device)
-        end = self.processor.tokenizer.eos_token_id
+        # Every setting that is not named here has the library's default: load_model has dropped the folder's.
+        settings = GenerationConfig(
+            **options,
+            num_beams=1,
+            repetition_penalty=1.0,
+            max_new_tokens=decoding.max_new_tokens,
+            suppress_tokens=self.suppressed,
+            eos_token_id=self.ends,
+            pad_token_id=self.processor.tokenizer.pad_token_id,
+            disable_compile=True,
+        )
         with torch.inference_mode():
-            output = self.model.generate(
-                **inputs,
-                **options,
-                max_new_tokens=decoding.max_new_tokens,
-                suppress_tokens=self.suppressed,
-                eos_token_id=end,
-                pad_token_id=self.processor.tokenizer.pad_token_id,
-            )
-        return [self._generation(ids, end) for ids in output[:, inputs["input_ids"].shape[1] :].tolist()]
+            inputs = self._opened().inputs(prompts)
+            length = inputs["input_ids"].shape[1]
+            cache = reserved_cache(self.model.config, length + decoding.max_new_tokens)
+            output = self.model.generate(**inputs, past_key_values=cache, generation_config=settings)
+        return [self._generation(ids) for ids in output[:, length:].tolist()]
 
-    def _generation(self, ids: list[int], end: int) -> Generation:
-        finished = end in ids
-        kept = ids[: ids.index(end)] if finished else ids
+    def _generation(self, ids: list[int]) -> Generation:
+        end = next((place for place, number in enumerate(ids) if number in self.ends), None)
+        kept = ids[:end]
         text = self.processor.tokenizer.decode(kept, skip_special_tokens=True)
-        return Generation(text=text, tokens=len(kept) + finished, truncated=not finished)
-
-
-def _batches(prompts: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]:
-    """The prompts in their order, ``size`` at a time."""
-    return (prompts[n : n + size] for n in range(0, len(prompts), size))
+        return Generation(text=text, tokens=len(kept) + (end is not None), truncated=end is None)

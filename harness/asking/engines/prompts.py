@@ -1,0 +1,117 @@
+"""Prompts as a model's inputs: chat text, tokens, and pictures that are encoded once however often they are asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from harness.asking.chat import messages
+from harness.asking.engines import Prompt
+from harness.core import Scale, UserError
+
+KEPT_BYTES = 256 * 2**20  # of encoded pictures; a scale of large ones keeps none between batches
+GRID_MODELS = ("qwen2_vl", "qwen2_5_vl")  # whose encoded picture is one tensor, and whose grid gives its tokens
+
+
+def chat_text(processor: Any, prompt: Prompt) -> str:
+    """A prompt as the model's chat template writes it, up to where the reply begins."""
+    text, images = prompt
+    written: str = processor.apply_chat_template(
+        messages(text, len(images)), add_generation_prompt=True, tokenize=False
+    )
+    return written
+
+
+def prompt_lengths(processor: Any, prompts: Sequence[Prompt]) -> list[int]:
+    """Each prompt's length in tokens, its pictures counted at the size the processor gives them. No model needed."""
+    if not prompts:
+        return []
+    tokens = processor.tokenizer([chat_text(processor, prompt) for prompt in prompts])["input_ids"]
+    sizes = {(image.height, image.width) for _, images in prompts for image in images}
+    counts = {size: _picture_tokens(processor, size) for size in sizes}
+    return [
+        len(ids) + sum(counts[image.height, image.width] - 1 for image in images)
+        for ids, (_, images) in zip(tokens, prompts, strict=True)
+    ]
+
+
+def too_long(lengths: Sequence[int], scale: Scale) -> list[int]:
+    """The places of the prompts that are longer than the scale allows."""
+    return [place for place, length in enumerate(lengths) if length > scale.max_prompt_tokens]
+
+
+def _picture_tokens(processor: Any, size: tuple[int, int]) -> int:
+    """How many tokens stand for a picture of this height and width in pixels."""
+    found: list[int] = processor._get_num_multimodal_tokens(image_sizes=[size])["num_image_tokens"]
+    return int(found[0])
+
+
+class Prompts:
+    """Makes inputs for one loaded model, and keeps the encoded pictures of its last batches.
+
+    A batch's pictures are encoded together, each distinct one once, and kept under the whole list: so what a picture
+    is encoded to depends on its batch alone, never on what was asked before.
+    """
+
+    def __init__(self, processor: Any, model: Any, scale: Scale) -> None:
+        self.processor, self.model, self.scale = processor, model, scale
+        self.kept: dict[tuple[str, ...], tuple[Any, list[Any]]] = {}
+
+    def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
+        """Each prompt's length in tokens. Raises UserError where one is longer than the scale allows."""
+        lengths = prompt_lengths(self.processor, prompts)
+        for place in too_long(lengths, self.scale):
+            raise UserError(
+                f"a prompt has {lengths[place]} tokens, scale {self.scale.name} allows {self.scale.max_prompt_tokens} "
+                f"({prompts[place][0][:60]!r}...): shorten the item or use a scale with a larger max_prompt_tokens"
+            )
+        return lengths
+
+    def inputs(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
+        """The arguments of ``model.generate`` for a batch, padded on the left."""
+        texts = [chat_text(self.processor, prompt) for prompt in prompts]
+        pictures = [image for _, images in prompts for image in images]
+        if not pictures or self.model.config.model_type not in GRID_MODELS:
+            inputs = self.processor(text=texts, images=pictures or None, padding=True, return_tensors="pt")
+            return dict(inputs.to(self.model.device))
+        return self._with_encoded(texts, pictures)
+
+    def _with_encoded(self, texts: list[str], pictures: list[Any]) -> dict[str, Any]:
+        """Inputs that hold encoded pictures instead of pixels."""
+        import torch
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        names = [_digest(picture) for picture in pictures]
+        distinct = dict(zip(names, pictures, strict=True))
+        grids, features = self._encoded(tuple(distinct), list(distinct.values()))
+        rows = [list(distinct).index(name) for name in names]
+        grid = grids[rows]
+        marks = [self.processor.replace_image_token({"image_grid_thw": grid}, n) for n in range(len(rows))]
+        texts, _ = self.processor.get_text_with_replacements(texts, marks)
+        tokens = self.processor.tokenizer(texts, padding=True, return_tensors="pt")
+        kinds = torch.tensor(self.processor.create_mm_token_type_ids(tokens["input_ids"].tolist()))
+        shown = BaseModelOutputWithPooling(pooler_output=tuple(features[row] for row in rows))
+        moved = {**tokens, "mm_token_type_ids": kinds, "image_grid_thw": grid}
+        moved = {name: value.to(self.model.device) for name, value in moved.items()}
+        return {**moved, "mm_encoder_outputs": {"image": shown}}
+
+    def _encoded(self, names: tuple[str, ...], pictures: list[Any]) -> tuple[Any, list[Any]]:
+        """Grid and features of each picture: [pictures, 3], and a [tokens, hidden] tensor each."""
+        if names not in self.kept:
+            made = self.processor.image_processor(images=pictures, return_tensors="pt")
+            pixels, grids = made["pixel_values"].to(self.model.device), made["image_grid_thw"]
+            encoded = self.model.model.get_image_features(pixels, grids.to(self.model.device))
+            self.kept[names] = grids, list(encoded.pooler_output)
+        while len(self.kept) > 1 and sum(map(_bytes, self.kept.values())) > KEPT_BYTES:
+            del self.kept[next(iter(self.kept))]
+        return self.kept[names]
+
+
+def _digest(picture: Any) -> str:
+    """A picture's name: its mode, size and pixels."""
+    return hashlib.sha256(f"{picture.mode}{picture.size}".encode() + picture.tobytes()).hexdigest()
+
+
+def _bytes(kept: tuple[Any, list[Any]]) -> int:
+    return sum(part.numel() * part.element_size() for part in kept[1])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import weakref
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -71,8 +72,10 @@ def test_nothing_of_the_folders_generation_config_reaches_a_reply(
 ) -> None:
     poisoned = TransformersEngine(folder_with(tmp_path / "model", POISON[kind]), TWIN)
     assert poisoned.generate(asked(), LONG) == greedy
-    few = asked(each=2)
-    assert poisoned.sample(few, LONG, 3, 7, 0.9) == engine.sample(few, LONG, 3, 7, 0.9)
+    few = asked(("vizwiz", "textvqa"), 3)
+    sampled = engine.sample(few, LONG, 16, 7, 1.0)
+    assert any(len({reply.text for reply in group}) > 2 for group in sampled)  # there is something to change
+    assert poisoned.sample(few, LONG, 16, 7, 1.0) == sampled
 
 
 def test_every_end_token_of_the_model_stops_a_reply(greedy: list[Generation], tmp_path: Path) -> None:
@@ -139,7 +142,7 @@ def test_a_batchs_distinct_pictures_are_encoded_once_and_kept_for_the_other_styl
 
 
 def test_a_repeated_picture_changes_no_reply_and_goes_to_its_own_prompt(engine: TransformersEngine) -> None:
-    prompts = asked(("pope",), 40)
+    prompts = Random(0).sample(asked(("pope",), 40), 40)
     together = [reply.text for reply in engine.generate(prompts, LONG)]
     assert together == plain_replies(engine, prompts)
     assert len({picture.tobytes() for _, pictures in prompts for picture in pictures}) < 40

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.asking.engines import open_engine
 from harness.asking.evaluate import open_pictures
 from harness.asking.marking import mark, single_gold
-from harness.core import Job, Verdict
+from harness.core import Job, Paradigm, Scale, Selector, Verdict, Work
 
 CORRECT = 0.5  # accuracy from which a rollout counts as correct; against a single gold answer it is 0 or 1
 OPEN_AT_ONCE = 256  # examples whose pictures are in memory at the same time
@@ -18,21 +19,45 @@ def solvable(job: Job) -> Sequence[Verdict]:
     ``scale.rollouts`` replies per example at T = 1 in the paradigm's style, read and marked by the reward's own parser
     against the single gold answer. An example solved every time is kept too. One verdict per example, in their order.
     """
-    from harness.asking.engines.transformers import TransformersEngine
-
     scale, style = job.scale, job.paradigm.style
-    engine = TransformersEngine(job.model, scale)
+    decoding = scale.decodings[style.name]
     verdicts: list[Verdict] = []
-    for start in range(0, len(job.examples), OPEN_AT_ONCE):
-        part = job.examples[start : start + OPEN_AT_ONCE]
-        prompts = [(style.ask(task, example), open_pictures(example)) for task, example in part]
-        decoding = scale.decodings[style.name]
-        groups = engine.sample(prompts, decoding, scale.rollouts, job.seed + start, scale.top_p)
-        for (task, example), replies in zip(part, groups, strict=True):
-            marks = [mark(task, style, single_gold(example), reply.text) for reply in replies]
-            correct = sum(marked.score >= CORRECT for marked in marks)
-            tokens = sum(reply.tokens for reply in replies)
-            verdicts.append(
-                Verdict(id=example.id, kept=correct > 0, correct=correct, rollouts=len(replies), sampled_tokens=tokens)
-            )
+    with open_engine(job.model, scale) as engine:
+        for start in range(0, len(job.examples), OPEN_AT_ONCE):
+            part = job.examples[start : start + OPEN_AT_ONCE]
+            prompts = [(style.ask(task, example), open_pictures(example)) for task, example in part]
+            groups = engine.sample(prompts, decoding, scale.rollouts, job.seed + start, scale.top_p)
+            for (task, example), replies in zip(part, groups, strict=True):
+                marks = [mark(task, style, single_gold(example), reply.text) for reply in replies]
+                correct = sum(marked.score >= CORRECT for marked in marks)
+                verdicts.append(
+                    Verdict(
+                        task=task.name,
+                        id=example.id,
+                        kept=correct > 0,
+                        correct=correct,
+                        rollouts=len(replies),
+                        sampled_tokens=sum(reply.tokens for reply in replies),
+                    )
+                )
     return verdicts
+
+
+def work_solvable(items: int, paradigm: Paradigm, scale: Scale) -> Work:
+    """The replies that are sampled to select among so many examples."""
+    rollouts = items * scale.rollouts
+    return Work(rollouts=rollouts, sampled_tokens=rollouts * scale.decodings[paradigm.style.name].max_new_tokens)
+
+
+SOLVABLE = Selector(
+    name="solvable",
+    version=1,
+    choose=solvable,
+    work=work_solvable,
+    obeys=frozenset(
+        {
+            "style", "engine", "precision", "eval_batch", "rollouts", "decodings", "min_pixels", "max_pixels",
+            "max_prompt_tokens", "top_p",
+        }
+    ),
+)  # fmt: skip

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from baselines.filtering import solvable
+from baselines.filtering import SOLVABLE
 from harness.asking.engines.transformers import forbidden_tokens, load_processor
 from harness.asking.marking import reward
 from harness.asking.styles import COT, DIRECT
-from harness.core import Example, Job, Paradigm, Scale, Task, Trained, replace
+from harness.core import Example, Job, Learner, Paradigm, Scale, Task, Trained, Work, replace
 from harness.training.presentations import Row, dataset, presentations, question, rounded
 from harness.training.trainers import held, load_policy, refuse_long, run_trainer, settings
 
 
-def learn_grpo(job: Job, **changes: Any) -> Trained:
+def train_grpo(job: Job, **changes: Any) -> Trained:
     r"""Sample G replies per prompt and raise what was rewarded above its group.
 
     With reward r_i of reply i, A_i = (r_i - mean(r)) / (std(r) + 1e-4), ratio = pi(t) / pi_rollout(t) and
@@ -132,7 +133,30 @@ def _policy_beside(job: Job) -> Any:
     return policy
 
 
-RFT = Paradigm(name="rft", learn=learn_grpo, style=COT, kl=0.01, cite="arXiv:2507.05386")
-RIF_RFT = replace(RFT, name="rif-rft", select=solvable)
+def work_grpo(shown: int, paradigm: Paradigm, scale: Scale) -> Work:
+    """Updates, and the replies that they are made on, for so many presentations."""
+    updates = updates_per_rollout_batch(shown, scale)
+    steps = math.ceil(shown / (scale.prompts_per_update * updates)) * updates
+    rollouts = steps * scale.prompts_per_update * scale.rollouts
+    tokens = rollouts * scale.decodings[paradigm.style.name].max_new_tokens
+    return Work(steps=steps, rollouts=rollouts, sampled_tokens=tokens)
+
+
+GRPO = Learner(
+    name="grpo",
+    version=1,
+    train=train_grpo,
+    work=work_grpo,
+    obeys=frozenset(
+        {
+            "style", "kl", "reference", "rate", "precision", "rollouts", "prompts_per_update",
+            "updates_per_rollout_batch", "decodings", "rates", "min_pixels", "max_pixels", "max_prompt_tokens", "top_p",
+            "micro_batch", "attention",
+        }
+    ),
+    scores=True,
+)  # fmt: skip
+RFT = Paradigm(name="rft", learner=GRPO, style=COT, kl=0.01, cite="arXiv:2507.05386")
+RIF_RFT = replace(RFT, name="rif-rft", select=SOLVABLE)
 RFT_NOKL = replace(RFT, name="rft-nokl", kl=0.0)
 RFT_NOCOT = replace(RFT, name="rft-nocot", style=DIRECT)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from harness.asking.engines.transformers import load_processor
-from harness.asking.styles import DIRECT
-from harness.core import Example, Job, Paradigm, Task, Trained, joint, replace
+from harness.asking.styles import COT, DIRECT
+from harness.core import Example, Job, Learner, Paradigm, Scale, Task, Trained, Work, joint, replace
 from harness.training.presentations import Row, dataset, presentations, question, rounded
 from harness.training.trainers import held, load_policy, refuse_long, run_trainer, settings
 
 
-def learn_sft(job: Job, **changes: Any) -> Trained:
+def train_sft(job: Job, **changes: Any) -> Trained:
     """Minimise the mean negative log-likelihood of the target's tokens and the end-of-turn token, nothing else.
 
     One optimiser step is one batch of ``scale.sft_batch``; AdamW, cosine rate with a warm-up over a tenth of the steps,
@@ -83,5 +84,23 @@ def _collator(processor: Any, job: Job) -> Any:
     return Collator(processor=processor, max_length=None, completion_only_loss=True)
 
 
-SFT = Paradigm(name="sft", learn=learn_sft, style=DIRECT, cite="arXiv:2507.05386")
+def work_sft(shown: int, paradigm: Paradigm, scale: Scale) -> Work:
+    """Updates for so many presentations."""
+    return Work(steps=math.ceil(shown / scale.sft_batch))
+
+
+LIKELIHOOD = Learner(
+    name="sft",
+    version=1,
+    train=train_sft,
+    work=work_sft,
+    obeys=frozenset(
+        {
+            "style", "rate", "precision", "sft_batch", "rates", "min_pixels", "max_pixels", "max_prompt_tokens",
+            "micro_batch",
+        }
+    ),
+)  # fmt: skip
+SFT = Paradigm(name="sft", learner=LIKELIHOOD, style=DIRECT, cite="arXiv:2507.05386")
+SFT_COT = replace(SFT, name="sft-cot", style=COT)
 MTL = replace(SFT, name="mtl", stages=joint)

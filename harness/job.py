@@ -30,7 +30,7 @@ class Job:
     """All that a learner or a selector gets for one stage.
 
     ``examples`` pairs each training example with its task; ``epochs`` says how often each task's are shown.
-    ``folder`` keeps the trainer's resume state, ``carry`` what the stage before handed on; ``report`` shows progress.
+    ``folder`` keeps the trainer's resume state, which only a job of the same ``key`` reads, ``carry`` what the stage before handed on; ``report`` shows progress.
     """
 
     paradigm: Paradigm
@@ -42,6 +42,7 @@ class Job:
     reference: Path | None
     seed: int
     folder: Path
+    key: str = ""
     carry: Path | None = None
     report: Callable[[Progress], None] = field(default=unheard, compare=False)
 

@@ -1,12 +1,14 @@
-"""Finds tasks, streams, paradigms and scales by name, at run time, so that ``harness`` imports none of them.
+"""Finds tasks, streams, paradigms, scales, suites, probes and engines by name, at run time.
 
-A module-level value is all it takes: every Task, Stream and Paradigm of the packages ``tasks`` and ``baselines``, every
-Scale of ``harness.scales``, and what a plugin file of the user's defines. Standard library only.
+A module-level value is all it takes: every noun of the packages ``tasks`` and ``baselines``, every Scale of
+``harness.scales``, every engine of ``harness.asking.engines.kinds``, and what a plugin file of the user's defines. So
+``harness`` imports none of them. Standard library only.
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import os
@@ -18,34 +20,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar, cast
 
-from harness.core import Paradigm, Scale, Stream, Task, UserError
+from harness.asking.engines import EngineKind
+from harness.core import Paradigm, Probe, Scale, Stream, Suite, Task, UserError, slug
 
-KINDS: dict[str, type] = {"task": Task, "stream": Stream, "paradigm": Paradigm, "scale": Scale}
+KINDS: dict[str, type] = {
+    "task": Task, "stream": Stream, "paradigm": Paradigm, "scale": Scale, "suite": Suite, "probe": Probe,
+    "engine": EngineKind,
+}  # fmt: skip
 PACKAGES = ("tasks", "baselines")
-MODULES = ("harness.scales",)
+MODULES = ("harness.scales", "harness.asking.engines.kinds")
 PLUGIN_VARIABLE = "CPT_HARNESS_PLUGINS"
-_SLUG = re.compile(r"[a-z0-9][a-z0-9.-]*")
+ROOT = Path(__file__).resolve().parents[1]
 _plugins: dict[Path, ModuleType] = {}
 
-Named = Task | Stream | Paradigm | Scale
-Noun = TypeVar("Noun", Task, Stream, Paradigm, Scale)
-
-
-def slug(name: str) -> str:
-    """The name itself, if it is lower-case letters, digits, dots and dashes; so that no name can become a path.
-
-    Raises:
-        UserError: for anything else.
-
-    >>> slug("rft-nokl"), slug("qwen2.5-vl-7b")
-    ('rft-nokl', 'qwen2.5-vl-7b')
-    >>> slug("../rft")
-    Traceback (most recent call last):
-    harness.core.UserError: '../rft' is no name: use lower-case letters, digits, dots and dashes
-    """
-    if not _SLUG.fullmatch(name) or ".." in name:
-        raise UserError(f"{name!r} is no name: use lower-case letters, digits, dots and dashes")
-    return name
+Named = Task | Stream | Paradigm | Scale | Suite | Probe | EngineKind
+Noun = TypeVar("Noun", Task, Stream, Paradigm, Scale, Suite, Probe, EngineKind)
 
 
 def all_of(kind: str) -> dict[str, Named]:
@@ -96,7 +85,9 @@ def typed(noun: type[Noun], name: str) -> Noun:
 def load_plugin(path: Path) -> None:
     """Register the nouns of a Python file outside the package; loading a file again changes nothing.
 
-    The file is a program and runs with the user's rights, as any module that is imported.
+    The file is a program and runs with the user's rights, as any module that is imported. The digest of its content is
+    part of its module's name, so that the functions which it defines have other names when it is edited, and two files
+    of one name do not meet.
 
     Raises:
         UserError: where it cannot be read or run, defines no noun, or uses a name that is taken.
@@ -106,9 +97,9 @@ def load_plugin(path: Path) -> None:
         return
     if not path.is_file() or path.suffix != ".py":
         raise UserError(f"plugin {path} is no Python file: name a file that ends in .py")
-    name = f"plugin_{re.sub(r'[^0-9A-Za-z]', '_', path.stem)}"
+    name = f"plugin_{re.sub(r'[^0-9A-Za-z]', '_', path.stem)}_{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
     if name in sys.modules:
-        raise UserError(f"two plugins are called {path.name}: rename one of them")
+        raise UserError(f"plugin {path} is loaded already, from another place: name it once")
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"plugin {path} cannot be read: check the file")
@@ -116,12 +107,12 @@ def load_plugin(path: Path) -> None:
     sys.modules[name] = module  # frozen dataclasses look their module up while it is being run
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UserError(f"plugin {path} does not load: {type(error).__name__}: {_line(error)}") from error
     if not any(isinstance(value, tuple(KINDS.values())) for value in vars(module).values()):
         del sys.modules[name]
-        raise UserError(f"plugin {path} defines no Task, Stream, Paradigm or Scale at module level: add one")
+        raise UserError(f"plugin {path} defines no {_kinds()} at module level: add one")
     _plugins[path] = module
     try:
         for kind in KINDS:
@@ -129,6 +120,11 @@ def load_plugin(path: Path) -> None:
     except UserError:
         del _plugins[path], sys.modules[name]
         raise
+
+
+def _kinds() -> str:
+    nouns = [noun.__name__ for noun in KINDS.values()]
+    return f"{', '.join(nouns[:-1])} or {nouns[-1]}"
 
 
 def load_plugins(paths: tuple[Path, ...] = ()) -> None:
@@ -143,14 +139,27 @@ def plugins() -> tuple[Path, ...]:
     return tuple(_plugins)
 
 
-def _line(error: Exception) -> str:
+def loaded_plugins() -> dict[str, str]:
+    """The plugin files that are loaded, each with twelve hex digits of its content."""
+    return {str(path): module.__name__.rpartition("_")[2] for path, module in _plugins.items()}
+
+
+def defined_in(path: Path) -> dict[str, list[object]]:
+    """The nouns of a loaded plugin by kind: those that no module of the project defines."""
+    module = _plugins[path.resolve()]
+    ours = {id(value) for other in _modules() if other is not module for value in vars(other).values()}
+    values = [value for value in vars(module).values() if id(value) not in ours]
+    return {kind: [value for value in values if isinstance(value, noun)] for kind, noun in KINDS.items()}
+
+
+def _line(error: BaseException) -> str:
     """An error's message on one line."""
-    return " ".join(str(error).split()) or "no message"
+    return " ".join(str(error).split())[:300] or "no message"
 
 
 def _modules() -> Iterator[ModuleType]:
     for package in PACKAGES:
-        parent = importlib.import_module(package)
+        parent = _our_package(package)
         yield parent
         for item in pkgutil.iter_modules(parent.__path__):
             if not item.ispkg:
@@ -158,3 +167,18 @@ def _modules() -> Iterator[ModuleType]:
     for name in MODULES:
         yield importlib.import_module(name)
     yield from _plugins.values()
+
+
+def _our_package(name: str) -> ModuleType:
+    """A package of the project itself, not one of that name that stands earlier on the path.
+
+    Raises:
+        UserError: where another package of that name was found.
+    """
+    package = importlib.import_module(name)
+    if not any(Path(place).resolve().parent == ROOT for place in package.__path__):
+        found = next(iter(package.__path__))
+        raise UserError(
+            f"the package {name!r} is found in {found}, not in {ROOT}: rename that folder, or take it off PYTHONPATH"
+        )
+    return package

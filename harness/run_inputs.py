@@ -1,16 +1,35 @@
-"""What a run is called and what it will see: its id, the items of a stage, the data behind them. Light to import."""
+"""What a run is called and what it will see: its id, its observations, the items of a stage. Light to import."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from harness.asking.evaluate import PICTURES_OF_OFFICIAL_DATA, fingerprint
+from harness.asking.evaluate import PICTURES_OF_OFFICIAL_DATA, pictures_digest
+from harness.asking.marking import scorer_name
 from harness.asking.styles import STYLES
-from harness.core import SPLITS, Example, Run, Stage, Style, Task, UserError, digest, replace
-from harness.registry import slug, typed
+from harness.core import (
+    OWN_STYLE,
+    SPLITS,
+    Example,
+    Observation,
+    Probe,
+    Run,
+    Stage,
+    Style,
+    Suite,
+    Task,
+    UserError,
+    digest,
+    plain,
+    slug,
+)
+from harness.registry import all_of, typed
 from harness.scales import model_folder
-from harness.store.lineage import Checkpoint, weights_digest
+from harness.store.lineage import Checkpoint, part_inputs, style_inputs, weights_digest
+from harness.values import cut
 
 MAX_SEED = 2**31 - 1
 ALL = 10**9
@@ -20,8 +39,19 @@ _SLACK = 64 * 2**20
 
 
 def run_tasks(run: Run) -> dict[str, Task]:
-    """The stream's tasks and then its suites, by name, in the order of cells."""
-    return {name: typed(Task, name) for name in dict.fromkeys(run.stream.tasks + run.stream.general)}
+    """The stream's tasks and then its suites that are tasks of ours, by name, in the order of cells."""
+    suites = [name for name in run.stream.general if name not in all_of("suite")]
+    return {name: typed(Task, name) for name in dict.fromkeys((*run.stream.tasks, *suites))}
+
+
+def run_suites(run: Run) -> dict[str, Suite]:
+    """The stream's suites that outside libraries ask and mark, by name."""
+    return {name: typed(Suite, name) for name in run.stream.general if name in all_of("suite")}
+
+
+def run_probes(run: Run) -> dict[str, Probe]:
+    """The stream's probes, by name."""
+    return {name: typed(Probe, name) for name in run.stream.probes}
 
 
 def run_styles(run: Run) -> dict[str, Style]:
@@ -33,16 +63,56 @@ def run_styles(run: Run) -> dict[str, Style]:
     return styles
 
 
-def run_id(run: Run) -> str:
-    """The name of a run: what a reader wants to know first, and eight hex digits over all declared inputs.
+def run_stages(run: Run) -> tuple[Stage, ...]:
+    """The paradigm's stages of the stream. Raises UserError where they are none, or of tasks that the stream lacks."""
+    stages = run.paradigm.stages(run.stream)
+    called = f"the stages of {run.paradigm.name} on {run.stream.name}"
+    if not isinstance(stages, tuple) or not stages or not all(isinstance(stage, Stage) for stage in stages):
+        raise UserError(f"{called} are {cut(repr(stages), 60)}: give a tuple of one Stage or more")
+    names = [stage.name for stage in stages]
+    if len(set(names)) != len(names):
+        raise UserError(f"{called} repeat a name ({', '.join(names)}): their seeds would be one; give each its own")
+    for stage in stages:
+        if foreign := set(stage.tasks) - set(run.stream.tasks):
+            raise UserError(f"{called}: stage {stage.name} trains {sorted(foreign)[0]}, which the stream does not have")
+    return stages
 
-    These are paradigm, stream, scale, seed, limit, split, whether there is official data, and the versions of tasks and
-    paradigm; not the folder of the data, whose fingerprints the record keeps. Raises UserError for what cannot be.
+
+def observations(run: Run) -> tuple[Observation, ...]:
+    """All that is looked at, in the order of cells.csv: after base and stages, tasks and suites, then probes."""
+    names = ["base", *(stage.name for stage in run_stages(run))]
+    tasks, suites, styles = run_tasks(run), run_suites(run), run_styles(run)
+    found = []
+    for index, stage in enumerate(names):
+        for name in dict.fromkeys((*run.stream.tasks, *run.stream.general)):
+            place: dict[str, Any] = {"stage": index, "stage_name": stage, "name": name}
+            if name in tasks:
+                for style in styles:
+                    decoding = run.scale.decodings[style].name
+                    found.append(Observation(**place, kind="task", style=style, decoding=decoding))
+            else:
+                found.append(Observation(**place, kind="suite", style=OWN_STYLE, decoding=suites[name].decoding.name))
+        if index:
+            found += [Observation(stage=index, stage_name=stage, kind="probe", name=p) for p in run.stream.probes]
+    return tuple(found)
+
+
+def cells_of(found: tuple[Observation, ...]) -> tuple[Observation, ...]:
+    """The observations that become cells: all but probes."""
+    return tuple(one for one in found if one.kind != "probe")
+
+
+def run_id(run: Run) -> str:
+    """The name of a run: what a reader wants to know first, and eight hex digits over all that moves its numbers.
+
+    These are stream, stages, learner and selector with the fields that they obey, styles, sizes of training and
+    evaluation, seed, limit, split, whether there is official data, and the scorers; no citation and no path. The record
+    keeps the fingerprints of base and data. Raises UserError for what cannot be.
     """
-    if not 0 <= run.seed <= MAX_SEED:
-        raise UserError(f"seed {run.seed} is out of range: use 0 to {MAX_SEED}")
-    if run.limit is not None and run.limit < 1:
-        raise UserError(f"limit {run.limit} leaves nothing to do: use 1 or more")
+    if type(run.seed) is not int or not 0 <= run.seed <= MAX_SEED:
+        raise UserError(f"seed {run.seed!r} is out of range: use 0 to {MAX_SEED}")
+    if run.limit is not None and (type(run.limit) is not int or run.limit < 1):
+        raise UserError(f"limit {run.limit!r} leaves nothing to do: use 1 or more")
     if run.split not in SPLITS or run.split in ("train", "pretrain"):
         raise UserError(f"split {run.split!r} is not for evaluation: use test or validation")
     if run.scale.train_items is None and run.data is None:
@@ -51,20 +121,63 @@ def run_id(run: Run) -> str:
     parts += [f"limit{run.limit}"] if run.limit is not None else []
     parts += ["validation"] if run.split == "validation" else []
     parts += ["data"] if run.data is not None else []
-    versions = {name: task.version for name, task in run_tasks(run).items()}
-    declared = digest([replace(run, data="official" if run.data else None), versions])
-    return "-".join([*parts, declared[:8]])
+    return "-".join([*parts, digest(declared(run))[:8]])
+
+
+def declared(run: Run) -> dict[str, Any]:
+    """What a run's id is made of."""
+    paradigm, scale = run.paradigm, run.scale
+    learner = paradigm.learner
+    if learner.name not in scale.rates and "rates" in learner.obeys:
+        raise UserError(f"scale {scale.name} has no learning rate for learner {learner.name}: add one to its rates")
+    given = Path(scale.model)
+    sizes = ("precision", "train_items", "test_items", "eval_batch", "min_pixels", "max_pixels", "max_prompt_tokens")
+    tasks = {name: [scorer_name(task), task.suffix, task.twin] for name, task in run_tasks(run).items()}
+    nouns: dict[str, Suite | Probe] = {**run_suites(run), **run_probes(run)}
+    others = {name: noun.version for name, noun in nouns.items()}
+    select = part_inputs(paradigm.select, paradigm, scale, learner.name) if paradigm.select else None
+    found: dict[str, Any] = {
+        "learner": part_inputs(learner, paradigm, scale, learner.name),
+        "select": select,
+        "reference": paradigm.reference if paradigm.kl else None,
+        "stages": [[stage.name, stage.tasks, stage.shares] for stage in run_stages(run)],
+        "stream": [run.stream.tasks, run.stream.epochs, run.stream.general, run.stream.probes],
+        "styles": {name: style_inputs(style, marks=True) for name, style in run_styles(run).items()},
+        "decodings": {name: scale.decodings[name].max_new_tokens for name in run_styles(run)},
+        "own": paradigm.style.name,
+        "model": given.name if given.is_dir() else scale.model,
+        "engine": scale.engine,
+        "sizes": {name: getattr(scale, name) for name in sizes},
+        "tasks": {name: [*entry[:2], _twin_name(entry[2])] for name, entry in tasks.items()},
+        "others": others,
+        "seed": run.seed,
+        "limit": run.limit,
+        "split": run.split,
+        "official": run.data is not None,
+    }
+    resolved: dict[str, Any] = plain(found)
+    return resolved
+
+
+def _twin_name(twin: Any) -> str:
+    """The module of a generator: a plugin's changes when its file does; the items themselves are in the keys."""
+    return str(getattr(twin, "__module__", ""))
 
 
 def training_items(run: Run, stage: Stage) -> dict[str, int]:
-    """How many training items of each task a stage sees, each counted once, before a filter.
+    """How many training items of each task a stage sees, each counted once, before a selection.
 
-    A scale's ``train_items`` are presentations, so a task of e epochs gets that many divided by e, at least one; a
-    stage on several tasks gets what their own stages would. ``limit`` bounds the items of the whole stage.
+    A scale's ``train_items`` are presentations, so a task of e epochs gets that many divided by e, times the stage's
+    share of the task, at least one; a stage on several tasks gets what their own stages would. ``limit`` bounds the
+    items of the whole stage.
     """
     share = ALL if run.limit is None else max(1, run.limit // len(stage.tasks))
     whole = ALL if run.scale.train_items is None else run.scale.train_items
-    return {name: min(share, max(1, whole // run.stream.epochs[name])) for name in stage.tasks}
+    found = {}
+    for name in stage.tasks:
+        items = whole // run.stream.epochs[name]
+        found[name] = min(share, max(1, int(items * stage.shares.get(name, 1.0))))
+    return found
 
 
 def training_examples(run: Run, stage: Stage, tasks: Mapping[str, Task]) -> dict[str, tuple[Example, ...]]:
@@ -78,22 +191,41 @@ def asked_examples(run: Run, task: Task) -> tuple[Example, ...]:
     return _load(run, task, run.split, min(bounds, default=ALL))
 
 
+def suite_examples(run: Run, suite: Suite) -> tuple[Example, ...]:
+    """The prompts of a suite, as many as a cell has items."""
+    bounds = [bound for bound in (run.scale.test_items, run.limit) if bound is not None]
+    found = tuple(suite.ask(None if run.data is None else Path(run.data)))
+    return _sound(f"the prompts of suite {suite.name}", found[: min(bounds, default=ALL)])
+
+
 def _load(run: Run, task: Task, split: str, count: int) -> tuple[Example, ...]:
-    """The first ``count`` items of a split. Raises UserError where there are none or two have one id."""
+    """``count`` items of a split. Raises UserError where there are none, or one is not what an item is."""
     folder = None if run.data is None else Path(run.data)
     if folder is not None and not folder.is_dir():
         raise UserError(f"data folder {folder} does not exist: give the folder that holds {task.name}/")
     if folder is None and task.twin_items is not None:
         count = min(count, task.twin_items)
-    examples = task.load(split, count, folder)
+    return _sound(f"the {split} items of {task.name}", task.load(split, count, folder))
+
+
+def _sound(what: str, examples: tuple[Example, ...]) -> tuple[Example, ...]:
+    """The examples, each one looked at: texts are texts, there is a gold answer, ids are different."""
+    for number, example in enumerate(examples):
+        if not isinstance(example, Example):
+            raise UserError(f"{what}: number {number} is {cut(repr(example), 60)}, no Example")
+        texts = (example.id, example.question, example.group, example.rationale, *example.answers, *example.choices)
+        if not all(isinstance(text, str) for text in texts) or not example.id:
+            raise UserError(f"{what}: number {number} ({cut(repr(example.id), 60)}) holds a text that is none")
+        if not isinstance(example.answers, tuple) or not example.answers:
+            raise UserError(f"{what}: {cut(example.id, 60)} has no gold answer: give a tuple that begins with it")
     if len({example.id for example in examples}) != len(examples):
-        raise UserError(f"two {split} items of {task.name} have one id: give every item an id of its own")
+        raise UserError(f"{what}: two have one id: give every item an id of its own")
     return examples
 
 
-def data_print(run: Run, examples: tuple[Example, ...]) -> str:
-    """The fingerprint of examples: all pictures of a twin, the first 64 of official data."""
-    return fingerprint(examples, None if run.data is None else PICTURES_OF_OFFICIAL_DATA)
+def pictures_of(run: Run, examples: tuple[Example, ...]) -> str:
+    """The digest of examples' pictures: all of a twin, those of the first 64 items of official data."""
+    return pictures_digest(examples, None if run.data is None else PICTURES_OF_OFFICIAL_DATA)
 
 
 def base_checkpoint(run: Run) -> Checkpoint:
@@ -105,3 +237,12 @@ def base_checkpoint(run: Run) -> Checkpoint:
 def space_wanted(model: Path) -> int:
     """The bytes that a stage from this model may need at most: checkpoint and resume states."""
     return _STATE * sum(file.stat().st_size for file in model.glob("*.safetensors")) + _SLACK
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The items of one column of cells: examples, the digest of their pictures, and their fingerprint."""
+
+    examples: tuple[Example, ...]
+    pictures: str
+    data: str

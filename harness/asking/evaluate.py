@@ -1,4 +1,8 @@
-"""Evaluation: one cell is one task asked in one style of one model, each reply marked by the one marking function."""
+"""Evaluation: one cell is one task asked in one style of one model, each reply marked by the one marking function.
+
+Replies and marks are apart: replies belong to weights, prompts, pictures, decoding and engine; marks are made from them
+whenever they are needed, so that a corrected scorer needs no model.
+"""
 
 from __future__ import annotations
 
@@ -9,40 +13,44 @@ from typing import Any
 
 from harness.asking.engines import Engine
 from harness.asking.marking import mark
-from harness.core import Cell, Decoding, Example, Row, Scale, Style, Task, UserError, digest
+from harness.core import Cell, Decoding, Example, Mark, Observation, Reply, Scale, Style, Task, UserError, digest
 
 PICTURES_OF_OFFICIAL_DATA = 64
+BATCHES_AT_ONCE = 4  # how many batches have their pictures in memory at a time
 
 
-def evaluate_cell(
-    engine: Engine, task: Task, examples: Sequence[Example], style: Style, decoding: Decoding, batch: int
-) -> list[Row]:
-    """A marked row for each example, in the examples' order.
+def replies_of(
+    engine: Engine, examples: Sequence[Example], texts: Sequence[str], decoding: Decoding, batch: int
+) -> list[Reply]:
+    """A reply for each example, in the examples' order; ``texts`` are their prompts.
 
-    Batches are ``batch`` consecutive examples, so their composition is that of the cell and not of the moment. A bad
-    reply is a row; a picture that does not open raises UserError.
+    A cell is asked in parts of so many examples that their composition is that of the cell and not of the moment. A bad
+    reply is data; a picture that does not open raises UserError.
     """
-    rows = []
-    for start in range(0, len(examples), batch):
-        part = examples[start : start + batch]
-        texts = [style.ask(task, example) for example in part]
-        prompts = [(text, open_pictures(example)) for text, example in zip(texts, part, strict=True)]
-        for text, example, reply in zip(texts, part, engine.generate(prompts, decoding), strict=True):
-            marked = mark(task, style, example, reply.text)
-            rows.append(
-                Row(
+    replies = []
+    for start in range(0, len(examples), batch * BATCHES_AT_ONCE):
+        part = examples[start : start + batch * BATCHES_AT_ONCE]
+        said = texts[start : start + len(part)]
+        prompts = [(text, open_pictures(example)) for text, example in zip(said, part, strict=True)]
+        for text, example, reply in zip(said, part, engine.generate(prompts, decoding), strict=True):
+            replies.append(
+                Reply(
                     example=example.id,
                     group=example.group,
                     prompt_digest=digest(text)[:16],
-                    reply=reply.text,
-                    read=marked.read,
-                    score=float(marked.score),
-                    malformed=marked.read is None,
-                    truncated=reply.truncated,
+                    text=reply.text,
                     tokens=reply.tokens,
+                    truncated=reply.truncated,
                 )
             )
-    return rows
+    return replies
+
+
+def marks_of(task: Task, style: Style, examples: Sequence[Example], replies: Sequence[Reply]) -> list[Mark]:
+    """A mark for each reply, which must be those of the examples, in their order."""
+    if [reply.example for reply in replies] != [example.id for example in examples]:
+        raise UserError(f"the replies of {task.name} in the style {style.name} are to other items: ask again")
+    return [mark(task, style, example, reply.text) for example, reply in zip(examples, replies, strict=True)]
 
 
 def open_pictures(example: Example) -> tuple[Any, ...]:
@@ -54,16 +62,14 @@ def open_pictures(example: Example) -> tuple[Any, ...]:
         raise UserError(f"a picture of {example.id} cannot be read ({reason}): replace it in the data") from fault
 
 
-def fingerprint(examples: Sequence[Example], pictures: int | None = None) -> str:
-    """SHA-256, in hex, of every text field of every example and of the pixels of their pictures.
+def pictures_digest(examples: Sequence[Example], pictures: int | None = None) -> str:
+    """SHA-256, in hex, of the number of pictures of every example and of the pixels of the first ``pictures`` examples.
 
-    With ``pictures``, pixels count for the first so many examples only: official data is large, so there the pictures
-    of the first 64 stand for all.
+    None is all: official data is large, so there the pictures of the first 64 stand for all.
     """
     total = hashlib.sha256()
     for number, example in enumerate(examples):
-        texts = [example.id, example.question, example.answers, example.choices, example.group, example.rationale]
-        total.update(digest([*texts, len(example.images)]).encode())
+        total.update(f"{len(example.images)};".encode())
         if pictures is None or number < pictures:
             for picture in open_pictures(example):
                 total.update(f"{picture.mode}{picture.size}".encode())
@@ -71,50 +77,63 @@ def fingerprint(examples: Sequence[Example], pictures: int | None = None) -> str
     return total.hexdigest()
 
 
-def scorer_name(task: Task) -> str:
-    """The scorer's part of a cell's identity: the scoring function and the task's version."""
-    return f"{task.score.__name__}-v{task.version}"
+def gold_digest(examples: Sequence[Example]) -> str:
+    """SHA-256, in hex, of what a scorer reads of examples beside the reply: ids, answers, options, groups."""
+    return digest([[example.id, example.answers, example.choices, example.group] for example in examples])
 
 
-def rows_key(
-    weights: str, task: Task, examples: Sequence[Example], data: str, style: Style, decoding: Decoding, scale: Scale
-) -> str:
-    """The address of a cell's rows: digest of the weights and of all else that decides a reply and its mark.
+def data_digest(examples: Sequence[Example], pictures: str) -> str:
+    """The fingerprint of examples: all their texts, and the digest of their pictures."""
+    texts = [[example.id, example.question, example.rationale] for example in examples]
+    return digest([texts, gold_digest(examples), pictures])
 
-    Beside task, data, style, decoding, scorer and prompts these are the engine's settings: precision, batch, picture
-    size and prompt length. Never a path or a model's name.
+
+def replies_key(
+    weights: str, texts: Sequence[str], pictures: str, decoding: Decoding, engine: str, scale: Scale
+) -> dict[str, Any]:
+    """All that decides what a model replies: the address of a cell's replies is the digest of it.
+
+    ``engine`` is the engine's identity, the kind of device included. Of the scale only the engine's settings count:
+    precision, batch, picture size and prompt length. Never a path, a model's name or a scorer.
     """
-    prompts = digest([style.ask(task, example) for example in examples])
-    engine = [scale.precision, scale.eval_batch, scale.min_pixels, scale.max_pixels, scale.max_prompt_tokens]
-    return digest([weights, task.name, task.version, data, style, decoding, scorer_name(task), prompts, engine])[:32]
+    return {
+        "weights": weights,
+        "prompts": digest(list(texts)),
+        "pictures": pictures,
+        "max_new_tokens": decoding.max_new_tokens,
+        "engine": engine,
+        "precision": scale.precision,
+        "batch": scale.eval_batch,
+        "pixels": [scale.min_pixels, scale.max_pixels],
+        "max_prompt_tokens": scale.max_prompt_tokens,
+    }
 
 
-def summarise(
-    rows: Sequence[Row],
+def cell_of(
+    replies: Sequence[Reply],
+    marks: Sequence[Mark],
+    observation: Observation,
     *,
     run: str,
-    stage: int,
-    stage_name: str,
-    task: Task,
-    style: Style,
-    decoding: Decoding,
+    scorer: str,
+    engine: str,
     weights: str,
     data: str,
 ) -> Cell:
-    """The cell of some rows: means over the rows as fractions, the same whatever the rows' order."""
-    n = len(rows)
+    """The cell of an observation: means over its items as fractions, the same whatever their order."""
     return Cell(
         run=run,
-        stage=stage,
-        stage_name=stage_name,
-        task=task.name,
-        style=style.name,
-        decoding=decoding.name,
-        scorer=scorer_name(task),
-        n=n,
-        score=mean([row.score for row in rows]),
-        malformed=mean([row.malformed for row in rows]),
-        truncated=mean([row.truncated for row in rows]),
+        stage=observation.stage,
+        stage_name=observation.stage_name,
+        task=observation.name,
+        style=observation.style,
+        decoding=observation.decoding,
+        scorer=scorer,
+        engine=engine,
+        n=len(marks),
+        score=mean([one.score for one in marks]),
+        malformed=mean([one.malformed for one in marks]),
+        truncated=mean([one.truncated for one in replies]),
         weights=weights,
         data=data,
     )
@@ -123,3 +142,5 @@ def summarise(
 def mean(values: Sequence[float]) -> float:
     """The exactly rounded sum over the count."""
     return math.fsum(values) / len(values)
+
+

@@ -1,30 +1,33 @@
-"""The one place where a reply becomes a score: used by reward, by filter and by evaluation."""
+"""The one place where a reply becomes a score: used by reward, by selection and by evaluation."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from harness.core import Example, Style, Task
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mark:
-    """What a reply was worth: the answer read (None: malformed), and its accuracy in [0, 1] (0 when malformed)."""
-
-    read: str | None
-    score: float
+from harness.core import Example, Mark, Style, Task, UserError, name_of, replace
+from harness.values import cut, is_number
 
 
 def mark(task: Task, style: Style, example: Example, reply: str) -> Mark:
-    """Read a reply in a style and score it by its task."""
+    """Read a reply in a style and score it by its task; what cannot be read scores 0.
+
+    Raises:
+        UserError: where the task's scorer gives anything but a number from 0 to 1.
+    """
     answer = style.read(reply)
-    return Mark(read=answer, score=0.0 if answer is None else task.score(answer, example))
+    return Mark(example=example.id, read=answer, score=0.0 if answer is None else _score(task, answer, example))
+
+
+def _score(task: Task, answer: str, example: Example) -> float:
+    score = task.score(answer, example)
+    if not is_number(score, 0, 1) and not isinstance(score, bool):
+        raise UserError(
+            f"task {task.name}: {name_of(task.score)} gives {cut(repr(score), 40)} for {cut(example.id)}:"
+            " a score is a number from 0 to 1"
+        )
+    return float(score)
 
 
 def single_gold(example: Example) -> Example:
     """The example with its one gold answer: SFT's target and what RFT's accuracy is measured against."""
-    from dataclasses import replace
-
     return replace(example, answers=example.answers[:1])
 
 
@@ -36,3 +39,13 @@ def reward(task: Task, style: Style, example: Example, reply: str) -> float:
     weight = style.format_weight
     accuracy = mark(task, style, single_gold(example), reply).score
     return (1 - weight) * accuracy + weight * float(style.follows(reply))
+
+
+def scorer_name(task: Task) -> str:
+    """The scorer's part of a cell's identity: the scoring function and the task's version.
+
+    A plugin's function has its file's digest in its module's name, and the name here ends in it.
+    """
+    module = name_of(task.score).rpartition(".")[0].partition(".")[0]
+    mark_of_plugin = module.rpartition("_")[2][:8] if module.startswith("plugin_") else ""
+    return "-".join([f"{task.score.__name__}-v{task.version}", *([mark_of_plugin] if mark_of_plugin else [])])

@@ -9,17 +9,13 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from harness import registry
 from harness.asking.evaluate import open_pictures
-from harness.core import Scale, Stream, Task, UserError
+from harness.core import Scale, Stream, Suite, Task, UserError
+from harness.store.environment import unfit_versions, versions
 
-PACKAGES = (
-    "torch", "torchvision", "transformers", "trl", "datasets", "accelerate", "tokenizers", "safetensors", "pillow",
-    "numpy", "scipy", "pandas", "pyarrow", "math-verify", "matplotlib", "seaborn", "typer", "rich",
-)  # fmt: skip
 LEAST_FREE = 2 * 10**9
 # Training holds weights, gradients and AdamW's two moments, and beside them the frozen reference of a KL term.
 COPIES, FP32_BYTES = 5, 4
@@ -37,7 +33,7 @@ class Finding:
 def environment(out: Path, scale: Scale, stream: Stream, data: Path | None) -> list[Finding]:
     """All findings for runs of a scale and a stream that write to ``out`` and read ``data`` (None: the twins)."""
     device = _device()
-    findings = [_python(), _versions(), _threads(), device]
+    findings = [_python(), _attempt("packages", fit_versions), _threads(), device]
     findings += [_attempt("output", lambda: writable(out)), _attempt("disk", lambda: room(out, LEAST_FREE))]
     findings.append(_attempt("model", lambda: model(scale)))
     findings += [_attempt("memory", lambda: memory(scale))] if device.well and findings[-1].well else []
@@ -156,6 +152,7 @@ def _device_memory() -> tuple[str, int]:
 def items(stream: Stream, data: Path | None) -> str:
     """Whether every task and suite of a stream gives a training and a test item whose pictures open.
 
+    Only what a run reads is looked at: training and test items of the stream's tasks, test items of its suites.
     Official data with another number of items than published is named: its scores compare with nobody's.
 
     Raises:
@@ -163,28 +160,24 @@ def items(stream: Stream, data: Path | None) -> str:
     """
     if data is not None and not data.is_dir():
         raise UserError(f"data folder {data} does not exist: give a folder with one subfolder per task")
+    remarks = []
     for name in stream.tasks + stream.general:
+        if name in registry.names("suite"):
+            registry.typed(Suite, name).ask(data)
+            continue
         task = registry.typed(Task, name)
         for split in ("train", "test") if name in stream.tasks else ("test",):
-            for example in task.load(split, 1, data):
+            published = task.counts.get(split, 0)
+            found = task.load(split, 1 if data is None else published + 1, data)
+            for example in found[:1]:
                 open_pictures(example)
+            if data is not None and published and len(found) != published:
+                more = "more than " if len(found) > published else ""
+                count = min(len(found), published)
+                remarks.append(f"{name} {split} has {more}{count:,} items, published are {published:,}")
     where = "generated twins" if data is None else str(data)
-    found = f"{len(stream.tasks)} tasks and {len(stream.general)} suites of stream {stream.name} from {where}"
-    return "; ".join([found, *([] if data is None else _other_counts(stream, data))])
-
-
-def _other_counts(stream: Stream, data: Path) -> list[str]:
-    """A remark for each official split whose number of items is not the published one."""
-    remarks = []
-    for task in (registry.typed(Task, name) for name in stream.tasks + stream.general):
-        for split, published in task.counts.items():
-            here = len(task.load(split, published + 1, data))
-            if here != published:
-                more = "more than " if here > published else ""
-                remarks.append(
-                    f"{task.name} {split} has {more}{min(here, published):,} items, published are {published:,}"
-                )
-    return remarks
+    found_all = f"{len(stream.tasks)} tasks and {len(stream.general)} suites of stream {stream.name} from {where}"
+    return "; ".join([found_all, *remarks])
 
 
 def _attempt(what: str, look: Callable[[], str]) -> Finding:
@@ -199,17 +192,15 @@ def _python() -> Finding:
     return Finding(what="python", well=True, line=line)
 
 
-def _versions() -> Finding:
-    found, missing = [], []
-    for package in PACKAGES:
-        try:
-            found.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            missing.append(package)
-    if missing:
-        line = f"{', '.join(missing)} not installed: run `pip install -c constraints.txt -e .`"
-        return Finding(what="packages", well=False, line=line)
-    return Finding(what="packages", well=True, line=", ".join(found))
+def fit_versions() -> str:
+    """Whether what is installed lies in the ranges that this project declares.
+
+    Raises:
+        UserError: naming what does not.
+    """
+    if unfit := unfit_versions():
+        raise UserError(f"{'; '.join(unfit)}: run `pip install -c constraints.txt -e .`")
+    return ", ".join(f"{name} {version}" for name, version in versions().items())
 
 
 def _threads() -> Finding:

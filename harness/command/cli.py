@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import registry
-from harness.core import SPLITS, Paradigm, Run, Scale, Stream, Task, UserError
+from harness.core import SPLITS, Paradigm, Run, Scale, Stream, UserError, slug
 
 SEEDS = 2**31 - 1
 LIMITS = 10**6
@@ -81,8 +81,9 @@ def request(
         raise UserError(f"--data {data} is no folder: give one with a subfolder for each task")
     registry.load_plugins(tuple(plugins or ()))
     stream = registry.typed(Stream, seq)
-    for task in stream.tasks + stream.general:
-        registry.typed(Task, task)
+    for name in stream.tasks + stream.general:
+        if name not in registry.names("suite"):
+            registry.find("task", name)
     return Run(
         paradigm=registry.typed(Paradigm, paradigm),
         stream=stream,
@@ -127,6 +128,7 @@ def run_command(
     from harness.command.progress import Display
     from harness.results import published
 
+    check.fit_versions()
     check.writable(out)
     check.model(asked.scale)
     check.memory(asked.scale)
@@ -198,12 +200,30 @@ def check_command(
 
 
 @app.command("publish")
-def publish_command(run: RunName, out: OutFlag = RUNS, results: ResultsFlag = RESULTS) -> None:
-    """Copy a finished run's cells and compact scores into results/ and rebuild the leaderboard."""
+def publish_command(
+    run: RunName, out: OutFlag = RUNS, results: ResultsFlag = RESULTS, data: DataFlag = None, plugin: PluginFlag = None
+) -> None:
+    """Put a finished run's cells, replies and marks into results/ and rebuild the leaderboard."""
     from harness.results.publish import publish
     from harness.store.checkpoints import Store
+    from harness.store.housekeeping import run_folder
 
-    print(f"published in {publish(Store(out).folder(registry.slug(run)), results)}: see `harness leaderboard`")
+    registry.load_plugins(tuple(plugin or ()))
+    store = Store(out)
+    print(f"published in {publish(store, run_folder(store, slug(run)), results, data)}: see `harness leaderboard`")
+
+
+@app.command("remark")
+def remark_command(run: RunName, out: OutFlag = RUNS, data: DataFlag = None, plugin: PluginFlag = None) -> None:
+    """Mark a run's stored replies again after a scorer's change, without a model."""
+    from harness.results.remark import remark
+    from harness.store.checkpoints import Store
+    from harness.store.housekeeping import run_folder
+
+    registry.load_plugins(tuple(plugin or ()))
+    folder = run_folder(Store(out), slug(run))
+    changed, cells = remark(folder, data)
+    print(f"marked {cells} cells of {folder.name} again: {changed} of them changed")
 
 
 @app.command("leaderboard")
@@ -242,8 +262,9 @@ def runs_list(out: OutFlag = RUNS) -> None:
     """The stored runs: how far they are and what they hold on disk."""
     from harness.command import printing
     from harness.store.checkpoints import Store
+    from harness.store.housekeeping import list_runs
 
-    printing.runs(printing.console(), Store(out).list_runs())
+    printing.runs(printing.console(), *list_runs(Store(out)))
 
 
 @runs_app.command("show")
@@ -252,10 +273,10 @@ def runs_show(run: RunName, out: OutFlag = RUNS) -> None:
     from harness.command import printing
     from harness.results import published
     from harness.store.checkpoints import Store
+    from harness.store.housekeeping import run_folder
 
-    folder = Store(out).folder(registry.slug(run))
-    found = published.read_run(folder)
-    printing.result(printing.console(), found)
+    folder = run_folder(Store(out), slug(run))
+    printing.result(printing.console(), published.read_run(folder))
     print(f"files: {folder}")
 
 
@@ -264,8 +285,9 @@ def runs_rm(run: RunName, out: OutFlag = RUNS) -> None:
     """Remove a run's folder; its checkpoints stay until `harness runs gc`."""
     from harness.command import check
     from harness.store.checkpoints import Store
+    from harness.store.housekeeping import remove_run
 
-    freed = Store(out).remove(registry.slug(run))
+    freed = remove_run(Store(out), slug(run))
     print(f"removed {run} ({check.in_words(freed)}): `harness runs gc` frees the checkpoints that no run needs")
 
 
@@ -275,10 +297,12 @@ def runs_gc(
     out: OutFlag = RUNS,
 ) -> None:
     """Remove checkpoints until the store is within the budget: unused ones first, then those of finished runs."""
-    from harness.command import check
+    from harness.command import check, printing
     from harness.store.checkpoints import Store
+    from harness.store.housekeeping import collect_garbage
 
-    removed = Store(out).gc(parse_size(budget))
+    removed, strangers = collect_garbage(Store(out), parse_size(budget))
+    printing.notes(printing.console(), strangers)
     for name, size in removed:
         print(f"removed {name} ({check.in_words(size)})")
     print(f"freed {check.in_words(sum(size for _, size in removed))}")

@@ -2,48 +2,48 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from harness.command.check import in_words
-from harness.core import Run, Stage, Task, UserError
-from harness.results.cells import read_cells
-from harness.run_inputs import asked_examples, run_id, run_styles, run_tasks, training_examples, training_items
+from harness.core import Observation, Run, Stage, Task, UserError, Work
+from harness.run_inputs import (
+    asked_examples,
+    cells_of,
+    observations,
+    run_id,
+    run_stages,
+    run_suites,
+    run_tasks,
+    suite_examples,
+    training_examples,
+    training_items,
+)
 from harness.scales import model_folder
-from harness.store.checkpoints import CELLS, Store
+from harness.store.checkpoints import Store
+from harness.store.housekeeping import RunInfo, list_runs
 from harness.store.lineage import MANIFEST
+from harness.store.record import RunRecord, read_costs, read_record
 
-ROWS_BYTES = 40_000  # of one cell's rows at the twin's size, as parquet
+ROWS_BYTES = 40_000  # of one cell's replies and marks at the twin's size, as parquet
 LEAST_STEPS = 16  # shorter stages mostly show what it takes to load a library
 LEAST_EVALUATION = 5.0  # seconds, likewise
 RESUME_COPIES = 4  # weights, two moments of AdamW, and the copy being written: all fp32
+LOADING = 10.0  # seconds until torch, transformers and TRL are there
 
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """Seconds of one optimiser step by learner, of one filtered item, and of one evaluated item by style."""
+    """Seconds by name: of a learner's step, of an example that is selected, of an item asked in a style."""
 
-    step: Mapping[str, float]
-    filtered: float
-    item: Mapping[str, float]
+    seconds: Mapping[str, float]
     source: str
 
-
-# Seconds of one core for an update of 64 replies, a batch of 16, and a reply of up to 8 and up to 32 tokens. A filtered
-# item is eight of the latter.
-TWIN_UNITS = Units(
-    step={"sft": 0.17, "grpo": 1.7},
-    filtered=0.05,
-    item={"direct": 0.004, "cot": 0.006},
-    source="default costs of the twin, measured on one CPU core",
-)
-LOADING = 10.0  # seconds until torch, transformers and TRL are there
-COSTLIEST = "cot"  # what a style that a paradigm brings along is counted as
+    def of(self, name: str) -> float:
+        """What one unit of that name takes; the costliest known one where it was never measured."""
+        return self.seconds.get(name, max(self.seconds.values(), default=0.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,66 +114,64 @@ def of(run: Run, out: Path) -> Plan:
     Raises:
         UserError: where the run cannot be, or its official data cannot be read.
     """
-    units, stored = units_of(run, out), _stored(run, out)
-    tasks = run_tasks(run)
-    stages = tuple(_stage(run, stage, tasks, units, stored) for stage in run.paradigm.stages(run.stream))
+    store, record = Store(out), _begun(run, out)
+    units = units_of(run, store)
+    tasks, cells = run_tasks(run), cells_of(observations(run))
+    stages = tuple(_stage(run, stage, tasks, units, _stored(record, store)) for stage in run_stages(run))
     items = {name: _test_items(run, task) for name, task in tasks.items()}
-    rows = len(stages) + 1
-    seconds = {style: units.item.get(style, units.item[COSTLIEST]) for style in run_styles(run)}
-    cells = rows * len(tasks) * len(seconds)
+    items |= {name: len(suite_examples(run, suite)) for name, suite in run_suites(run).items()}
     model_bytes, missing = _model_bytes(run)
     return Plan(
         title=f"{run.paradigm.name} on {run.stream.name}, scale {run.scale.name}, seed {run.seed}",
         stages=stages,
-        cells=cells,
-        cells_stored=len(list((out / run_id(run) / "rows").glob("*.parquet"))),
+        cells=len(cells),
+        cells_stored=_cells_there(cells, out / run_id(run) / "replies"),
         cell_items=max(items.values()),
-        evaluation_seconds=rows * sum(items.values()) * sum(seconds.values()),
-        disk_bytes=model_bytes * (len(stages) + RESUME_COPIES) + cells * ROWS_BYTES,
+        evaluation_seconds=sum(items[cell.name] * units.of(cell.style) for cell in cells),
+        disk_bytes=model_bytes * (len(stages) + RESUME_COPIES) + len(cells) * ROWS_BYTES,
         notes=(*_notes(run, units), *missing),
     )
 
 
-def learner(run: Run) -> str:
-    """The name under which a scale keeps a learner's rate: its function's, without ``learn_``."""
-    return run.paradigm.learn.__name__.removeprefix("learn_")
+def _cells_there(cells: tuple[Observation, ...], folder: Path) -> int:
+    from harness.observe import file_name
+
+    there = {path.name for path in folder.glob("*.parquet")}
+    return sum(file_name(cell) in there for cell in cells)
 
 
 def _notes(run: Run, units: Units) -> Iterator[str]:
     yield f"time: from {units.source}"
     if run.paradigm.select is not None:
-        yield "the filter may drop items: steps and rollouts are upper bounds"
-    if learner(run) not in units.step:
-        yield f"learner {learner(run)} has no known cost: its stages are counted as sft's"
+        yield "the selector may drop items: steps and rollouts are upper bounds"
+    for name in (run.paradigm.learner.name, *([run.paradigm.select.name] if run.paradigm.select else [])):
+        if name not in units.seconds:
+            yield f"{name} has no known cost: it is counted as the costliest that is known"
     if run.limit is not None:
         yield "with --limit this is a trial: it cannot be published"
 
 
 def _stage(run: Run, stage: Stage, tasks: Mapping[str, Task], units: Units, stored: frozenset[str]) -> StagePlan:
-    scale = run.scale
+    scale, paradigm = run.scale, run.paradigm
     if run.data is None:
         distinct = training_items(run, stage)
     else:  # how much official data there is shows only when it is read
         distinct = {name: len(examples) for name, examples in training_examples(run, stage, tasks).items()}
     shown = sum(count * run.stream.epochs[name] for name, count in distinct.items())
-    kind = learner(run) if learner(run) in units.step else "sft"
-    steps, rollouts = math.ceil(shown / scale.sft_batch), 0
-    if kind == "grpo":
-        updates = max(1, min(scale.updates_per_rollout_batch, shown // scale.prompts_per_update))
-        steps = math.ceil(shown / (scale.prompts_per_update * updates)) * updates
-        rollouts = steps * scale.prompts_per_update * scale.rollouts
-    filtered = sum(distinct.values()) if run.paradigm.select is not None else 0
-    rollouts += filtered * scale.rollouts
-    there = stage.name in stored
+    work = paradigm.learner.work(shown, paradigm, scale)
+    items, sampled, seconds = sum(distinct.values()), Work(), work.steps * units.of(paradigm.learner.name)
+    if paradigm.select is not None:
+        sampled = paradigm.select.work(items, paradigm, scale)
+        seconds += items * units.of(paradigm.select.name)
     return StagePlan(
         name=stage.name,
         tasks=stage.tasks,
         items=shown,
-        optimiser_steps=steps,
-        rollouts=rollouts,
-        sampled_tokens=rollouts * scale.decodings[run.paradigm.style.name].max_new_tokens,
-        seconds=0.0 if there else steps * units.step[kind] + filtered * units.filtered,
-        stored=there,
+        optimiser_steps=work.steps,
+        rollouts=work.rollouts + sampled.rollouts,
+        sampled_tokens=work.sampled_tokens + sampled.sampled_tokens,
+        seconds=0.0 if stage.name in stored else seconds,
+        stored=stage.name in stored,
     )
 
 
@@ -193,53 +191,54 @@ def _model_bytes(run: Run) -> tuple[int, tuple[str, ...]]:
         return 0, (f"disk without checkpoints: {error}",)
 
 
-def _stored(run: Run, out: Path) -> frozenset[str]:
+def _begun(run: Run, out: Path) -> RunRecord | None:
+    """The record of this very run, if it was begun and can be read: a plan is only an estimate."""
+    try:
+        return read_record(out / run_id(run))
+    except UserError:
+        return None
+
+
+def _stored(record: RunRecord | None, store: Store) -> frozenset[str]:
     """The stages that this very run, started before, has finished; what other runs made is found when it is needed."""
-    record = _json(out / run_id(run) / "run.json")
-    made, whole = Store(out).checkpoints, record.get("finished") is True  # a whole run needs no checkpoints
-    stages = [stage for stage in record.get("stages", ()) if stage.get("key")]
-    return frozenset(stage["name"] for stage in stages if whole or (made / stage["key"] / MANIFEST).is_file())
+    if record is None:
+        return frozenset()
+    stages = [stage for stage in record.stages if stage.key]
+    made = store.checkpoints
+    return frozenset(stage.name for stage in stages if record.finished or (made / str(stage.key) / MANIFEST).is_file())
 
 
-def units_of(run: Run, out: Path) -> Units:
-    """What steps and items cost: medians over the runs of this scale in the store, else the twin's defaults."""
+def units_of(run: Run, store: Store) -> Units:
+    """What steps and items cost: medians over the runs of this scale in the store, else what the scale says."""
     found: dict[str, list[float]] = {}
-    for path in sorted(out.glob("*/costs.json")):
-        record, costs = _json(path.parent / "run.json"), _json(path)
-        if record.get("run", {}).get("scale", {}).get("name") == run.scale.name:
-            for kind, seconds in _measured(record, costs, path.parent / CELLS):
+    for info in list_runs(store)[0]:
+        if info.record.scale.get("name") == run.scale.name:
+            for kind, seconds in _measured(run, info):
                 found.setdefault(kind, []).append(seconds)
     if not found:
-        return TWIN_UNITS
+        return Units(seconds=run.scale.seconds, source=f"what scale {run.scale.name} declares, measured on one core")
     middle = {kind: median(values) for kind, values in found.items()}
-    slower = middle.get("evaluation", 1.0)
-    return Units(
-        step={kind: middle.get(kind, cost) for kind, cost in TWIN_UNITS.step.items()},
-        filtered=middle.get("filter", TWIN_UNITS.filtered),
-        item={style: cost * slower for style, cost in TWIN_UNITS.item.items()},
-        source=f"earlier runs of scale {run.scale.name} in {out}",
-    )
+    slower = middle.pop("evaluation", 1.0)
+    styles = {style: run.scale.seconds[style] * slower for style in run.scale.decodings if style in run.scale.seconds}
+    source = f"earlier runs of scale {run.scale.name} in {store.root}"
+    return Units(seconds={**run.scale.seconds, **styles, **middle}, source=source)
 
 
-def _measured(record: dict[str, Any], costs: dict[str, Any], cells: Path) -> Iterator[tuple[str, float]]:
-    """Seconds a step by learner, seconds a filtered item, and how much slower than the defaults evaluation was."""
-    kind = str(record["run"]["paradigm"]["learn"]).rpartition(".")[2].removeprefix("learn_")
-    usual: dict[str, float] = {}
-    for cell in read_cells(cells) if cells.is_file() else ():
-        usual[str(cell.stage)] = usual.get(str(cell.stage), 0.0) + cell.n * TWIN_UNITS.item.get(cell.style, 0.0)
-    for index, stage in costs.get("stages", {}).items():
-        if stage.get("optimiser_steps", 0) >= LEAST_STEPS and stage.get("seconds"):
-            yield kind, stage["seconds"] / stage["optimiser_steps"]
-        if stage.get("filter_seconds") and stage.get("items"):
-            yield "filter", stage["filter_seconds"] / stage["items"]
-        if stage.get("evaluation_seconds") and usual.get(index, 0.0) >= LEAST_EVALUATION:
-            yield "evaluation", stage["evaluation_seconds"] / usual[index]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """A JSON file's mapping; empty where there is none to be read, for a plan is only an estimate."""
+def _measured(run: Run, info: RunInfo) -> Iterator[tuple[str, float]]:
+    """Seconds a step by learner and a selected item by selector; how much slower than declared evaluation was."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        costs = read_costs(info.folder)
+    except UserError:
+        return
+    select = info.record.paradigm.get("select") or {}
+    usual: dict[str, float] = {}
+    items = info.record.scale.get("test_items") or 0
+    for cell in cells_of(info.record.observations):
+        usual[str(cell.stage)] = usual.get(str(cell.stage), 0.0) + items * run.scale.seconds.get(cell.style, 0.0)
+    for index, stage in costs.stages.items():
+        if stage.get("optimiser_steps", 0) >= LEAST_STEPS and stage.get("seconds"):
+            yield str(info.record.paradigm["learner"]["name"]), stage["seconds"] / stage["optimiser_steps"]
+        if stage.get("filter_seconds") and stage.get("items"):
+            yield str(select.get("name")), stage["filter_seconds"] / stage["items"]
+        if info.finished and stage.get("evaluation_seconds") and usual.get(index, 0.0) >= LEAST_EVALUATION:
+            yield "evaluation", stage["evaluation_seconds"] / usual[index]

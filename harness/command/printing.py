@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.results.leaderboard import Entry
     from harness.results.matrix import AccuracyMatrix
     from harness.results.published import PublishedRun
-    from harness.store.checkpoints import RunInfo
+    from harness.store.housekeeping import RunInfo
 
 WIDE = 160
 ABSENT = "-"
@@ -79,11 +79,11 @@ def nouns(screen: Console) -> None:
     """The registered tasks, streams, paradigms and scales."""
     from harness.core import Paradigm, Scale, Stream, Task
 
-    table = grid(["name", "style", "learner", "KL", "reference", "filter", "source"], 7)
+    table = grid(["name", "style", "learner", "KL", "reference", "selector", "source"], 7)
     for name in registry.names("paradigm"):
         p = registry.typed(Paradigm, name)
-        chosen = p.select.__name__ if p.select else ABSENT
-        table.add_row(name, p.style.name, p.learn.__name__, f"{p.kl:g}", p.reference, chosen, p.cite or ABSENT)
+        chosen = p.select.name if p.select else ABSENT
+        table.add_row(name, p.style.name, p.learner.name, f"{p.kl:g}", p.reference, chosen, p.cite or ABSENT)
     show(screen, "Paradigms", table)
     table = grid(["name", "tasks", "watched suites"], 3)
     for name in registry.names("stream"):
@@ -172,17 +172,18 @@ def result(screen: Console, run: PublishedRun) -> None:
 def finished(screen: Console, run: PublishedRun, folder: Path, publishable: bool) -> None:
     """The end of a run: its numbers, where its files are, and what to type next."""
     result(screen, run)
-    screen.print(f"files: {escape(str(folder))} (cells.csv, rows/, run.json, costs.json)", soft_wrap=True)
+    screen.print(f"files: {escape(str(folder))} (cells.csv, replies/, marks/, run.json, costs.json)", soft_wrap=True)
     if publishable:
         screen.print(f"next: harness publish {run.id}; harness leaderboard; harness figures", soft_wrap=True)
     else:
         screen.print("a run with --limit or on another split is a trial: it cannot be published", soft_wrap=True)
 
 
-def runs(screen: Console, stored: Sequence[RunInfo]) -> None:
-    """The runs of a store."""
+def runs(screen: Console, stored: Sequence[RunInfo], strangers: Sequence[str]) -> None:
+    """The runs of a store, and a line for each folder that is none of ours or damaged."""
     from harness.command.check import in_words
 
+    notes(screen, strangers)
     if not stored:
         screen.print("no runs here: start one with `harness run --paradigm rft --seq default`")
         return
@@ -191,6 +192,12 @@ def runs(screen: Console, stored: Sequence[RunInfo]) -> None:
         state = "running" if info.working else "finished" if info.finished else "interrupted"
         table.add_row(info.id, state, str(len(info.keys)), in_words(info.bytes))
     show(screen, "Runs", table)
+
+
+def notes(screen: Console, lines: Sequence[str]) -> None:
+    """Lines about what was left as it is."""
+    for line in lines:
+        screen.print(escape(line), soft_wrap=True)
 
 
 def leaderboard(screen: Console, entries: Sequence[Entry]) -> None:

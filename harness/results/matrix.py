@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.core import Cell, UserError
+from harness.core import OWN_STYLE, Cell, UserError
 
 BASE = "base"
-JOINT = "joint"
 Rows = tuple[tuple[float | None, ...], ...]
 
 
@@ -20,12 +19,13 @@ Rows = tuple[tuple[float | None, ...], ...]
 class AccuracyMatrix:
     """Scores of one run in one style, by stage and task, and beside them the suites and the malformed shares.
 
-    ``stages`` names the rows, the base first. ``scores`` and ``malformed`` are [S, T], ``general`` is [S, G]; all are
-    fractions, None where no cell was observed.
+    ``stages`` names the rows, the base first; ``trained`` holds the tasks that each of the others trained, [S - 1].
+    ``scores`` and ``malformed`` are [S, T], ``general`` is [S, G]; all are fractions, None where no cell was observed.
     """
 
     style: str
     stages: tuple[str, ...]
+    trained: tuple[tuple[str, ...], ...]
     tasks: tuple[str, ...]
     suites: tuple[str, ...]
     scores: Rows
@@ -36,11 +36,16 @@ class AccuracyMatrix:
         for rows, width in ((self.scores, self.tasks), (self.general, self.suites), (self.malformed, self.tasks)):
             if len(rows) != len(self.stages) or any(len(row) != len(width) for row in rows):
                 raise ValueError(f"a matrix of {len(self.stages)} stages and {len(width)} columns got another shape")
+        if len(self.trained) != len(self.stages) - 1:
+            raise ValueError(f"{len(self.stages) - 1} stages train {len(self.trained)} sets of tasks")
 
     @property
     def ordered(self) -> bool:
-        """Whether stage j trained task j and nothing else, so that "just after its stage" has a meaning."""
-        return len(self.tasks) > 0 and self.stages == (BASE, *self.tasks)
+        """Whether stage j trained task j and nothing else, so that "just after its stage" has a meaning.
+
+        A stage that replays earlier tasks is none of these, whatever its name.
+        """
+        return len(self.tasks) > 0 and self.trained == tuple((task,) for task in self.tasks)
 
     @property
     def final(self) -> tuple[float | None, ...]:
@@ -59,13 +64,13 @@ def from_cells(
     style: str,
     tasks: Sequence[str],
     general: Sequence[str] = (),
-    stages: Sequence[str] | None = None,
+    stages: Sequence[tuple[str, Sequence[str]]] | None = None,
 ) -> AccuracyMatrix:
     """The matrix of one run's cells in one style, for a stream's tasks and general suites in their order.
 
-    ``stages`` names the rows that the run must have, base first. Left out, they are base and joint where a cell is
-    called joint, else base and then every task, so that a run that stopped early has empty rows and never a false
-    final one. Cells in other styles or of other tasks are left aside.
+    ``stages`` are the stages that the run must have, each with the tasks that it trains. Left out, there is one for
+    every task, so that a run that stopped early has empty rows and never a false final one. Cells in other styles or of
+    other tasks are left aside; those of a suite that asks in its own style stand beside every style.
 
     Raises:
         UserError: where the cells are of several runs, where two cells claim one place (several decodings or scorers),
@@ -73,17 +78,16 @@ def from_cells(
     """
     if runs := sorted({cell.run for cell in cells})[1:]:
         raise UserError(f"cells of {len(runs) + 1} runs cannot make one matrix: give the cells of one run")
-    if stages is None:
-        joint = any(cell.stage_name == JOINT for cell in cells)
-        stages = (BASE, JOINT) if joint and JOINT not in tasks else (BASE, *tasks)
+    given = [(task, (task,)) for task in tasks] if stages is None else list(stages)
+    names = (BASE, *(name for name, _ in given))
     found: dict[tuple[int, str], Cell] = {}
     for cell in cells:
-        if not 0 <= cell.stage < len(stages) or stages[cell.stage] != cell.stage_name:
+        if not 0 <= cell.stage < len(names) or names[cell.stage] != cell.stage_name:
             raise UserError(
-                f"run {cell.run} has stage {cell.stage} ({cell.stage_name}), which is not of {', '.join(stages)}: "
+                f"run {cell.run} has stage {cell.stage} ({cell.stage_name}), which is not of {', '.join(names)}: "
                 "check that the stream is the run's own"
             )
-        if cell.style == style and found.setdefault((cell.stage, cell.task), cell) is not cell:
+        if cell.style in (style, OWN_STYLE) and found.setdefault((cell.stage, cell.task), cell) is not cell:
             raise UserError(
                 f"run {cell.run} has several {style} cells of {cell.task} after stage {cell.stage}: "
                 "give those of one decoding and scorer"
@@ -92,12 +96,13 @@ def from_cells(
     def rows(columns: Sequence[str], field: str) -> Rows:
         return tuple(
             tuple(getattr(found[i, name], field) if (i, name) in found else None for name in columns)
-            for i in range(len(stages))
+            for i in range(len(names))
         )
 
     return AccuracyMatrix(
         style=style,
-        stages=tuple(stages),
+        stages=names,
+        trained=tuple(tuple(shown) for _, shown in given),
         tasks=tuple(tasks),
         suites=tuple(general),
         scores=rows(tasks, "score"),
@@ -110,10 +115,12 @@ def from_rows(
     scores: Sequence[Sequence[float | None]],
     *,
     general: Sequence[Sequence[float | None]] = (),
-    stages: Sequence[str] | None = None,
+    joint: bool = False,
     style: str = "direct",
 ) -> AccuracyMatrix:
     """A matrix of plain numbers, base row first, with tasks t1, t2, ... and suites s1, s2, ...; nothing malformed.
+
+    There is a stage for each task, or with ``joint`` one stage on all of them.
 
     >>> from_rows([[0.2, 0.1], [0.9, 0.3], [0.6, 0.8]]).stages
     ('base', 't1', 't2')
@@ -122,7 +129,8 @@ def from_rows(
     general = general or [()] * len(scores)
     return AccuracyMatrix(
         style=style,
-        stages=tuple(stages or (BASE, *tasks)),
+        stages=(BASE, "joint") if joint else (BASE, *tasks),
+        trained=(tasks,) if joint else tuple((task,) for task in tasks),
         tasks=tasks,
         suites=tuple(f"s{g}" for g in range(1, len(general[0]) + 1)),
         scores=tuple(map(tuple, scores)),
@@ -131,4 +139,4 @@ def from_rows(
     )
 
 
-__all__ = ["BASE", "JOINT", "AccuracyMatrix", "from_cells", "from_rows"]
+__all__ = ["BASE", "AccuracyMatrix", "from_cells", "from_rows"]

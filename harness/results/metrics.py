@@ -160,7 +160,7 @@ def general_delta(a: AccuracyMatrix) -> float | None:
 
     >>> from harness.results.matrix import from_rows
     >>> rows = [[0.2, 0.1], [0.9, 0.8]]
-    >>> round(general_delta(from_rows(rows, general=[[0.5, 0.25], [0.25, 0.225]], stages=("base", "joint"))), 6)
+    >>> round(general_delta(from_rows(rows, general=[[0.5, 0.25], [0.25, 0.225]], joint=True)), 6)
     -0.1375
     """
     return _mean(general_deltas(a).values())

@@ -1,54 +1,73 @@
-"""Publishing: a finished run's cells, record, costs and compact per-item scores go to results/runs/<id>/."""
+"""Publishing: a finished run goes to results/runs/<id>/, with all that its numbers can be computed from again.
+
+Nothing of the run's folder is believed: its replies are marked again and must give its cells, and the checkpoints that
+are still there must be those that its record names.
+"""
 
 from __future__ import annotations
 
 import io
-import json
-import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.asking.styles import STYLES
-from harness.core import Cell, Row, UserError
+from harness.core import UserError, Verdict, digest, plain
 from harness.results.cells import write_cells
 from harness.results.leaderboard import rebuild
-from harness.results.published import CELLS, COSTS, ITEMS, RECORD, RUNS, PublishedRun, read_run
+from harness.results.probes import PROBES
+from harness.results.published import CELLS, RUNS, PublishedRun, read_run
+from harness.results.remark import Marked, marked
 from harness.store import disk
+from harness.store.checkpoints import Store
+from harness.store.lineage import load_checkpoint
+from harness.store.record import COSTS, RECORD, read_costs
 from harness.store.tables import from_parquet
+from harness.store.typed import dump
 
-ROWS = "rows"
-_TOLERANCE = 1e-9
+REPLIES = "replies.parquet"
+MARKS = "marks.parquet"
+VERDICTS = "verdicts.parquet"
 
 
-def publish(run_folder: Path, results: Path) -> Path:
-    """Copy a finished run into ``results/runs/<id>/`` and rebuild ``results/leaderboard.csv``; returns the new folder.
+def publish(store: Store, run_folder: Path, results: Path, data: Path | None = None) -> Path:
+    """Put a finished run into ``results/runs/<id>/`` and rebuild ``results/leaderboard.csv``; returns the new folder.
 
-    The folder appears whole or not at all. A run that is published already is refreshed where its cells are the same.
+    The folder takes the old one's place at once, or not at all. A run that is published already is refreshed where its
+    cells are the same.
 
     Raises:
-        UserError: where the folder is no run's, the run is limited, unfinished or on another split than test, its rows
-            do not add up to its cells, or other numbers are published under its id.
+        UserError: where the folder is no run's, the run is limited, unfinished, on another split than test, or made
+            from a tree with uncommitted changes; where its replies do not give its cells, or its checkpoints are not
+            the record's; or where other numbers are published under its id.
     """
     run = read_run(run_folder)
     refuse_unfit(run)
     target = results / RUNS / run.id
     if target.exists() and (target / CELLS).is_file() and (target / CELLS).read_text() != write_cells(run.cells):
         raise UserError(f"{target} holds other numbers of the run {run.id}: remove that folder to publish these")
-    costs = run_folder / COSTS
-    if not costs.is_file():
-        raise UserError(f"{run_folder} has no {COSTS}: run again to finish it, then publish")
+    costs = read_costs(run_folder)
+    refuse_other_checkpoints(store, run)
+    found = list(marked(run_folder, run.record, data))
+    refuse_other_cells(run, found)
+    environments = {**run.record.environments, **environments_of(found)}
+    refuse_unclean(run, environments)
     with disk.refusing_disk_faults(results):
-        draft = disk.aside(target.with_name(f"{run.id}.new"))  # another name than the one that discard uses
+        target.parent.mkdir(parents=True, exist_ok=True)
+        disk.sweep(target.parent)
+        draft = disk.aside(target)
         shutil.rmtree(draft, ignore_errors=True)
         try:
-            disk.write(draft / ITEMS, items(run.cells, run_folder / ROWS))
+            disk.write(draft / REPLIES, replies_table(found))
+            disk.write(draft / MARKS, marks_table(found))
             disk.write(draft / CELLS, write_cells(run.cells).encode())
-            disk.write(draft / COSTS, costs.read_bytes())
-            disk.write(draft / RECORD, _json(without_places(run.record)))
-            disk.discard(target)
-            draft.replace(target)
+            disk.write(draft / COSTS, dump(plain(costs)))
+            disk.write(draft / RECORD, dump(without_places({**plain(run.record), "environments": environments})))
+            if verdicts := verdicts_table(run_folder, run):
+                disk.write(draft / VERDICTS, verdicts)
+            if (run_folder / PROBES).is_file():
+                disk.write(draft / PROBES, (run_folder / PROBES).read_bytes())
+            disk.replace_folder(draft, target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         rebuild(results)
@@ -57,15 +76,14 @@ def publish(run_folder: Path, results: Path) -> Path:
 
 def refuse_unfit(run: PublishedRun) -> None:
     """Raise UserError where a run may not stand beside whole runs: limited, off the test split, or unfinished."""
-    asked = run.record["run"]
-    if "limit" not in asked or asked["limit"] is not None:
-        raise UserError(f"run {run.id} is limited (--limit {asked.get('limit')}): only whole runs are published")
-    if asked.get("split") != "test":
-        raise UserError(f"run {run.id} is on the {asked.get('split')} split: only runs on the test split are published")
-    if run.record.get("finished") is not True:
+    record = run.record
+    if record.limit is not None or "-limit" in record.id:
+        raise UserError(f"run {run.id} is limited: only whole runs are published")
+    if record.split != "test":
+        raise UserError(f"run {run.id} is on the {record.split} split: only runs on the test split are published")
+    if not record.finished:
         raise UserError(f"run {run.id} is not finished: give the same command again to continue it, then publish")
-    styles = list(dict.fromkeys([run.style, *(style.name for style in STYLES)]))
-    if missing := run.missing(styles):
+    if missing := run.missing():
         raise UserError(
             f"run {run.id} lacks {len(missing)} cells ({missing[0]} first): give the same command again to continue it"
         )
@@ -73,59 +91,110 @@ def refuse_unfit(run: PublishedRun) -> None:
         run.matrix(style)
 
 
-def items(cells: Sequence[Cell], rows: Path) -> bytes:
-    """The per-item scores of a run as parquet (zstd): stage, task, style, example, group, score, malformed.
+def refuse_other_checkpoints(store: Store, run: PublishedRun) -> None:
+    """Raise UserError where a stage's checkpoint is there and is not the one that the record names."""
+    parent = run.record.base
+    for stage in run.record.stages:
+        if not stage.key or stage.parent != parent or not stage.weights:
+            raise UserError(f"stage {stage.name} of {run.id} does not follow from the one before it: run again")
+        if store.has(stage.key) and load_checkpoint(store.checkpoints / stage.key, stage.key, parent).weights != (
+            stage.weights
+        ):
+            raise UserError(f"stage {stage.name} of {run.id} has other weights in the store than in its record")
+        parent = stage.weights
 
-    ``score`` is float32, text is dictionary-encoded. Raises UserError where a cell's rows are absent or do not add up
-    to the cell, within 1e-9.
-    """
+
+def refuse_other_cells(run: PublishedRun, found: Sequence[Marked]) -> None:
+    """Raise UserError where the cells are not those that the replies give."""
+    for cell, one in zip(run.cells, found, strict=True):
+        if cell != one.cell:
+            name = f"{cell.stage_name}/{cell.task}/{cell.style}"
+            other = [field for field in plain(cell) if getattr(cell, field) != getattr(one.cell, field)]
+            raise UserError(
+                f"the cell {name} of {run.id} does not follow from its replies ({', '.join(other)} differ): give the"
+                " run's command again, or `harness remark` after a scorer's change"
+            )
+
+
+def refuse_unclean(run: PublishedRun, environments: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise UserError where a part of the run was made from a tree with uncommitted changes."""
+    for environment in environments.values():
+        if str(environment.get("commit")).endswith("+"):
+            raise UserError(
+                f"a part of {run.id} was made from uncommitted code (commit {str(environment['commit'])[:12]}+):"
+                " commit, remove its checkpoints and replies, and run again"
+            )
+
+
+def environments_of(found: Sequence[Marked]) -> dict[str, Any]:
+    """The environments that made the replies, by their digest."""
+    made_in = [one.replies.about.get("environment", {}) for one in found]
+    return {digest(environment)[:12]: environment for environment in made_in}
+
+
+def replies_table(found: Sequence[Marked]) -> bytes:
+    """All replies of a run: stage, task, style, example, group, text, tokens, truncated."""
+    rows = [
+        (*_place(one), reply.example, reply.group, reply.text, reply.tokens, reply.truncated)
+        for one in found
+        for reply in one.replies.records
+    ]
+    names = ("stage", "task", "style", "example", "group", "text", "tokens", "truncated")
+    return _table(names, ("int16", "text", "text", "text", "text", "string", "int32", "bool_"), rows)
+
+
+def marks_table(found: Sequence[Marked]) -> bytes:
+    """All marks of a run: stage, task, style, example, group, read, score (float64), malformed."""
+    rows = [
+        (*_place(one), mark.example, reply.group, mark.read, mark.score, mark.malformed)
+        for one in found
+        for mark, reply in zip(one.marks, one.replies.records, strict=True)
+    ]
+    names = ("stage", "task", "style", "example", "group", "read", "score", "malformed")
+    return _table(names, ("int16", "text", "text", "text", "text", "string", "float64", "bool_"), rows)
+
+
+def verdicts_table(run_folder: Path, run: PublishedRun) -> bytes | None:
+    """All verdicts of a run's selector: stage, task, id, kept, correct, rollouts, sampled_tokens; None without any."""
+    rows = []
+    for index, stage in enumerate(run.record.stages, start=1):
+        path = run_folder / f"verdicts-{index}.parquet"
+        if path.is_file():
+            verdicts = from_parquet(Verdict, path, {"stage": stage.key}).records
+            rows += [(index, *plain(verdict).values()) for verdict in verdicts]
+    names = ("stage", "task", "id", "kept", "correct", "rollouts", "sampled_tokens")
+    return _table(names, ("int16", "text", "text", "bool_", "int32", "int32", "int32"), rows) if rows else None
+
+
+def _place(one: Marked) -> tuple[int, str, str]:
+    return one.observation.stage, one.observation.name, one.observation.style
+
+
+def _table(names: Sequence[str], kinds: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """Rows as parquet, compressed as well as can be; "text" is text that repeats."""
     import pyarrow
     import pyarrow.parquet
 
-    columns: dict[str, list[Any]] = {
-        name: [] for name in ("stage", "task", "style", "example", "group", "score", "malformed")
-    }
-    for cell in sorted(cells, key=lambda cell: (cell.task, cell.style, cell.stage)):
-        for row in _rows_of(cell, rows):
-            values = (cell.stage, cell.task, cell.style, row.example, row.group, row.score, row.malformed)
-            for column, value in zip(columns.values(), values, strict=True):
-                column.append(value)
-    text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-    kinds = (pyarrow.int16(), text, text, text, text, pyarrow.float32(), pyarrow.bool_())
-    table = pyarrow.table(columns, schema=pyarrow.schema(list(zip(columns, kinds, strict=True))))
+    repeats = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    types = [repeats if kind == "text" else getattr(pyarrow, kind)() for kind in kinds]
+    columns = [pyarrow.array(column, type=kind) for column, kind in zip(zip(*rows, strict=True), types, strict=True)]
     target = io.BytesIO()
+    table = pyarrow.Table.from_arrays(columns, names=list(names))
     pyarrow.parquet.write_table(table, target, compression="zstd", compression_level=19)
     return target.getvalue()
-
-
-def _rows_of(cell: Cell, folder: Path) -> list[Row]:
-    """The rows of a cell, checked against it."""
-    path = folder / f"{cell.stage}-{cell.task}-{cell.style}.parquet"
-    if not path.is_file():
-        raise UserError(f"{path} is missing: give the run's command again to restore it, then publish")
-    rows = from_parquet(Row, path)
-    score = math.fsum(row.score for row in rows) / max(len(rows), 1)
-    malformed = math.fsum(row.malformed for row in rows) / max(len(rows), 1)
-    if len(rows) != cell.n or abs(score - cell.score) > _TOLERANCE or abs(malformed - cell.malformed) > _TOLERANCE:
-        raise UserError(f"{path} does not add up to its cell ({len(rows)} rows, {score:.4f}): remove it and run again")
-    return rows
 
 
 def without_places(value: Any) -> Any:
     """A record without folders of the machine that ran it: an absolute path keeps its last part only.
 
-    >>> without_places({"model": "/somewhere/twin_base", "rates": [1e-4, "a/b"]})
-    {'model': 'twin_base', 'rates': [0.0001, 'a/b']}
+    >>> without_places({"model": "/somewhere/base", "/a/my.py": "1f", "rates": [1e-4, "a/b"]})
+    {'model': 'base', 'my.py': '1f', 'rates': [0.0001, 'a/b']}
     """
     if isinstance(value, dict):
-        return {key: without_places(item) for key, item in value.items()}
-    if isinstance(value, list):
+        return {without_places(key): without_places(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
         return [without_places(item) for item in value]
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-__all__ = ["items", "publish", "refuse_unfit", "without_places"]
+__all__ = ["MARKS", "REPLIES", "VERDICTS", "marks_table", "publish", "refuse_unfit", "replies_table", "without_places"]

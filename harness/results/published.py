@@ -2,119 +2,116 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from harness.core import Cell, UserError, digest
-from harness.registry import slug
+from harness.core import Cell, UserError, digest, slug
 from harness.results.cells import read_cells
 from harness.results.matrix import BASE, AccuracyMatrix, from_cells
+from harness.store.record import RECORD, RunRecord, read_record
 
 RUNS = "runs"
 CELLS = "cells.csv"
-RECORD = "run.json"
-COSTS = "costs.json"
-ITEMS = "items.parquet"
+# What a scale has that moves no number that is compared: where the model lies, what steps cost, how work is spread.
+APART = ("model", "cite", "seconds", "observers", "ranks")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedRun:
     """A run's record (run.json) and its cells, with the names that tables and figures need."""
 
-    id: str
-    record: dict[str, Any]
+    record: RunRecord
     cells: tuple[Cell, ...]
+
+    @property
+    def id(self) -> str:
+        """The run's name."""
+        return self.record.id
 
     @property
     def paradigm(self) -> str:
         """The paradigm's name."""
-        return str(self.record["run"]["paradigm"]["name"])
+        return str(self.record.paradigm["name"])
 
     @property
     def stream(self) -> str:
         """The stream's name."""
-        return str(self.record["run"]["stream"]["name"])
+        return str(self.record.stream["name"])
 
     @property
     def scale(self) -> str:
         """The scale's name."""
-        return str(self.record["run"]["scale"]["name"])
+        return str(self.record.scale["name"])
 
     @property
     def seed(self) -> int:
         """The run's seed."""
-        return int(self.record["run"]["seed"])
+        return self.record.seed
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """The stream's tasks in their order."""
-        return tuple(self.record["run"]["stream"]["tasks"])
+        return self.record.tasks
 
     @property
     def suites(self) -> tuple[str, ...]:
         """The suites that are watched but never trained."""
-        return tuple(self.record["run"]["stream"]["general"])
+        return self.record.suites
 
     @property
     def style(self) -> str:
         """The style that the paradigm trains and is headlined in."""
-        style = self.record["run"]["paradigm"]["style"]
-        return str(style["name"] if isinstance(style, dict) else style)
+        return self.record.style
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """The styles that cells were observed in, the paradigm's own first."""
-        return (self.style, *sorted({cell.style for cell in self.cells} - {self.style}))
+        """The styles that tasks were observed in, the paradigm's own first."""
+        return (self.style, *sorted({cell.style for cell in self.cells if cell.task in self.tasks} - {self.style}))
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The rows that the run must have, base first."""
-        names = [str(stage["name"] if isinstance(stage, dict) else stage) for stage in self.record["stages"]]
-        return (BASE, *(name for name in names if name != BASE))
+        return (BASE, *(stage.name for stage in self.record.stages))
 
     @property
     def task_digest(self) -> str:
-        """Twelve hex digits over what was asked: the hand-raised versions of tasks and suites, and their test data."""
-        data = {name: sorted({cell.data for cell in self.cells if cell.task == name}) for name in self._columns}
-        versions = {name: self.record["task_versions"].get(name) for name in self._columns}
-        return digest([versions, data])[:12]
+        """Twelve hex digits over what was asked and how it was marked: data, scorers and engine of every column."""
+        asked = {(cell.task, cell.style, cell.decoding, cell.data, cell.scorer, cell.engine) for cell in self.cells}
+        return digest(sorted(asked))[:12]
 
     @property
     def group(self) -> str:
-        """Twelve hex digits over what runs must share to be ranked together: stream, scale, base and tasks.
+        """Twelve hex digits over what runs must share to be ranked together: stream, scale, base and what was asked.
 
-        Where the model lies is not part of it: the digest of the base's weights is.
+        Where the model lies is not part of it: the digest of the base's weights is. Nor is any citation.
         """
-        scale = {name: value for name, value in self.record["run"]["scale"].items() if name not in ("model", "cite")}
-        return digest([self.record["run"]["stream"], scale, self.record["base_digest"], self.task_digest])[:12]
+        scale = {name: value for name, value in self.record.scale.items() if name not in APART}
+        stream = {name: value for name, value in self.record.stream.items() if name != "cite"}
+        return digest([stream, scale, self.record.base, self.task_digest])[:12]
 
     @property
     def recipe(self) -> str:
-        """Twelve hex digits over the whole paradigm, so that means are taken over equal ones only."""
-        return digest(self.record["run"]["paradigm"])[:12]
-
-    @property
-    def _columns(self) -> tuple[str, ...]:
-        return (*self.tasks, *self.suites)
+        """Twelve hex digits over the whole paradigm but its citation, so that means are taken over equal ones only."""
+        return digest({name: value for name, value in self.record.paradigm.items() if name != "cite"})[:12]
 
     def matrix(self, style: str | None = None) -> AccuracyMatrix:
         """The accuracy matrix in a style; in the paradigm's own where none is named."""
         return from_cells(
-            self.cells, style=style or self.style, tasks=self.tasks, general=self.suites, stages=self.stages
+            self.cells,
+            style=style or self.style,
+            tasks=self.tasks,
+            general=self.suites,
+            stages=[(stage.name, stage.tasks) for stage in self.record.stages],
         )
 
-    def missing(self, styles: Sequence[str]) -> list[str]:
-        """The cells that a whole run has and this one lacks, as "stage/task/style"."""
+    def missing(self) -> list[str]:
+        """The cells that the run was to have and lacks, as "stage/task/style"."""
         found = {(cell.stage, cell.task, cell.style) for cell in self.cells}
         return [
-            f"{name}/{column}/{style}"
-            for i, name in enumerate(self.stages)
-            for column in self._columns
-            for style in styles
-            if (i, column, style) not in found
+            f"{one.stage_name}/{one.name}/{one.style}"
+            for one in self.record.observations
+            if one.kind != "probe" and (one.stage, one.name, one.style) not in found
         ]
 
 
@@ -124,22 +121,13 @@ def read_run(folder: Path) -> PublishedRun:
     Raises:
         UserError: where the folder is no run's or a file of it is malformed.
     """
-    try:
-        record = json.loads((folder / RECORD).read_bytes())
-    except FileNotFoundError as error:
-        raise UserError(f"{folder} is no run's folder (it has no {RECORD}): name a folder of runs/") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / RECORD} cannot be read ({type(error).__name__}): restore it") from error
-    if fault := _fault(record):
-        raise UserError(f"{folder / RECORD} is no run's record ({fault}): restore it or run again")
-    if record["id"] != folder.name:
-        raise UserError(f"{folder} holds the run {record['id']!r}: give the folder its run's name")
-    if not (folder / CELLS).is_file():
+    record = read_record(folder)
+    if not (folder / CELLS).exists():
         raise UserError(f"{folder} has no {CELLS}: finish the run by its command, or restore the file")
     cells = read_cells(folder / CELLS)
-    if stranger := next((cell.run for cell in cells if cell.run != record["id"]), None):
+    if stranger := next((cell.run for cell in cells if cell.run != record.id), None):
         raise UserError(f"{folder / CELLS} holds cells of the run {stranger}: restore the file")
-    return PublishedRun(id=slug(record["id"]), record=record, cells=tuple(cells))
+    return PublishedRun(record=record, cells=tuple(cells))
 
 
 def published(results: Path, ids: Sequence[str] = ()) -> list[PublishedRun]:
@@ -152,38 +140,10 @@ def published(results: Path, ids: Sequence[str] = ()) -> list[PublishedRun]:
     if ids:
         known = {path.name for path in folder.glob("*") if (path / RECORD).is_file()}
         for name in ids:
-            if name not in known:
+            if slug(name) not in known:
                 raise UserError(f"run {name!r} is not published in {results}: publish it, or use `harness leaderboard`")
         return [read_run(folder / name) for name in ids]
     return [read_run(path) for path in sorted(folder.glob("*")) if path.is_dir() and not path.name.startswith(".")]
 
 
-_SHAPE: tuple[tuple[tuple[str, ...], type | tuple[type, ...]], ...] = (
-    (("id",), str),
-    (("base_digest",), str),
-    (("task_versions",), dict),
-    (("stages",), list),
-    (("run", "seed"), int),
-    (("run", "paradigm", "name"), str),
-    (("run", "paradigm", "style"), (str, dict)),
-    (("run", "stream", "name"), str),
-    (("run", "stream", "tasks"), list),
-    (("run", "stream", "general"), list),
-    (("run", "scale", "name"), str),
-)
-
-
-def _fault(record: Any) -> str:
-    """What a record lacks, in words; empty where it has all that is read here."""
-    for path, kind in _SHAPE:
-        value = record
-        for key in path:
-            if not isinstance(value, dict) or key not in value:
-                return f"no {'.'.join(path)}"
-            value = value[key]
-        if not isinstance(value, kind):
-            return f"{'.'.join(path)} is of another type"
-    return ""
-
-
-__all__ = ["CELLS", "COSTS", "ITEMS", "RECORD", "RUNS", "PublishedRun", "published", "read_run"]
+__all__ = ["CELLS", "RECORD", "RUNS", "PublishedRun", "published", "read_run"]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.core import Paradigm, Scale, Stage, Task, UserError, digest, plain
+from harness.asking.evaluate import gold_digest
+from harness.asking.marking import scorer_name
+from harness.core import Example, Learner, Paradigm, Run, Scale, Selector, Stage, Style, Task, UserError, digest, plain
+from harness.store.typed import SCHEMA, decode, dump
 
-SCHEMA = 1
 MANIFEST = "manifest.json"
+CARRY = "carry"
 _PARTS = (
     "config.json", "generation_config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json",
     "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja",
@@ -24,7 +26,7 @@ _PARTS = (
 class Costs:
     """What a stage took. Seconds add up over interruptions; tokens are counted, never estimated.
 
-    ``items`` are the distinct training examples before the filter, ``kept`` those after it.
+    ``items`` are the distinct training examples before the selection, ``kept`` those after it.
     """
 
     items: int
@@ -40,9 +42,9 @@ class Costs:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Weights with their origin: the folder, their digest, the digests of parent and reference, and the costs.
+    """Weights with their origin: the folder, their digest, those of parent, reference and carry, costs, environment.
 
-    The base model has no parent and no costs; ``key`` is empty there.
+    The base model has no parent, no costs and no environment; ``key`` is empty there.
     """
 
     path: Path
@@ -51,7 +53,30 @@ class Checkpoint:
     stage: str = "base"
     parent: str | None = None
     reference: str | None = None
+    carry: str | None = None
     costs: Costs | None = None
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def carried(self) -> Path | None:
+        """The folder of what the stage hands on, where there is something."""
+        return self.path / CARRY if self.carry else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The file that says a checkpoint is whole: what it is, what made it, and in which environment."""
+
+    schema: int
+    key: str
+    stage: str
+    weights: str
+    parent: str
+    reference: str | None
+    carry: str | None
+    inputs: dict[str, Any]
+    costs: Costs
+    environment: dict[str, Any]
 
 
 def model_files(folder: Path) -> tuple[Path, ...]:
@@ -65,55 +90,96 @@ def weights_digest(folder: Path) -> str:
     files = model_files(folder)
     if not any(file.suffix == ".safetensors" for file in files):
         raise UserError(f"{folder} holds no *.safetensors: give a folder with a model's weights")
+    return files_digest(folder, files)
+
+
+def files_digest(folder: Path, files: Sequence[Path]) -> str:
+    """SHA-256, in hex, over names (within the folder) and contents of files."""
     total = hashlib.sha256()
     for file in files:
         with file.open("rb") as handle:
-            total.update(f"{file.name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
+            name = file.relative_to(folder).as_posix()
+            total.update(f"{name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
     return total.hexdigest()
 
 
+def carry_digest(folder: Path) -> str | None:
+    """The digest of what a stage hands on in ``folder/carry``; None where there is nothing."""
+    files = sorted(path for path in (folder / CARRY).rglob("*") if path.is_file())
+    return files_digest(folder, files) if files else None
+
+
 def training_inputs(
-    paradigm: Paradigm,
-    scale: Scale,
+    run: Run,
     stage: Stage,
     *,
-    tasks: Mapping[str, Task],
-    epochs: Mapping[str, int],
-    data: Mapping[str, str],
-    parent: str,
+    examples: Mapping[str, tuple[Task, Sequence[Example]]],
+    pictures: Mapping[str, str],
+    parent: Checkpoint,
     reference: str | None,
     seed: int,
+    device: str,
 ) -> dict[str, Any]:
     """All that decides what a stage learns, as JSON types; two stages of equal inputs are one checkpoint.
 
-    Left out is what does not reach the training: the names and citations of paradigm and scale, how stages follow each
-    other, where the model lies (its digest is the parent's), and how many items the tests have. ``data`` holds the
-    fingerprints of the training examples.
+    These are the digests of the parent's weights and carry and of the reference's weights; the learner and the selector
+    with the fields that they obey; the texts that the style's ``ask`` and ``write`` give for the stage's examples, and
+    their pictures; the scorer and what it reads, where training marks replies; the seed and the kind of device. Nothing
+    else: no name or citation of paradigm and scale, no path, no other style's decoding, no batch of evaluation.
     """
-    learning = {
-        "learn": paradigm.learn,
-        "select": paradigm.select,
-        "style": paradigm.style,
-        "kl": paradigm.kl,
-        "rate": paradigm.rate,
-        "version": paradigm.version,
-    }
-    size = replace(scale, name="", model="", cite="", test_items=None)
-    data_of = [
-        {"task": name, "version": tasks[name].version, "epochs": epochs[name], "data": data[name]}
-        for name in stage.tasks
-    ]
+    paradigm, style = run.paradigm, run.paradigm.style
+    marks = paradigm.learner.scores or paradigm.select is not None
+    data = []
+    for name in stage.tasks:
+        task, items = examples[name]
+        entry = {
+            "task": name,
+            "epochs": run.stream.epochs[name],
+            "prompts": digest([style.ask(task, example) for example in items]),
+            "targets": digest([style.write(example.answers[0], example.rationale) for example in items]),
+            "pictures": pictures[name],
+        }
+        data.append({**entry, "scorer": scorer_name(task), "gold": gold_digest(items)} if marks else entry)
     inputs = {
-        "parent": parent,
+        "parent": parent.weights,
+        "carry": parent.carry,
         "reference": reference,
-        "paradigm": learning,
-        "scale": size,
+        "style": style_inputs(style, marks),
+        "learner": part_inputs(paradigm.learner, paradigm, run.scale, paradigm.learner.name),
+        "select": part_inputs(paradigm.select, paradigm, run.scale, paradigm.learner.name) if paradigm.select else None,
         "stage": stage.name,
-        "data": data_of,
+        "data": data,
         "seed": seed,
+        "device": device,
     }
     resolved: dict[str, Any] = plain(inputs)
     return resolved
+
+
+def style_inputs(style: Style, marks: bool) -> dict[str, Any]:
+    """What a style has to do with training beside its texts: how replies are read and paid, where they are marked."""
+    if not marks:
+        return {"name": style.name}
+    readers = {"read": style.read, "follows": style.follows, "format_weight": style.format_weight}
+    return {"name": style.name, "version": style.version, **readers}
+
+
+def part_inputs(part: Learner | Selector, paradigm: Paradigm, scale: Scale, rate: str) -> dict[str, Any]:
+    """A learner or selector: name, version, function, and the fields of paradigm and scale that it obeys.
+
+    Of decodings only the paradigm's own style's counts, of rates only the learner's (``rate``); style and reference
+    have entries of their own.
+    """
+    fields: dict[str, Any] = {}
+    for name in sorted(part.obeys - {"style", "reference"}):
+        if name == "decodings":
+            fields[name] = scale.decodings[paradigm.style.name].max_new_tokens
+        elif name == "rates":
+            fields[name] = scale.rates[rate]
+        else:
+            fields[name] = getattr(paradigm if name in Paradigm.__dataclass_fields__ else scale, name)
+    does = part.train if isinstance(part, Learner) else part.choose
+    return {"name": part.name, "version": part.version, "does": does, "fields": fields}
 
 
 def stage_key(inputs: Mapping[str, Any]) -> str:
@@ -123,68 +189,43 @@ def stage_key(inputs: Mapping[str, Any]) -> str:
 
 def manifest(checkpoint: Checkpoint, inputs: Mapping[str, Any]) -> bytes:
     """The text of the file that says a checkpoint is whole."""
-    costs = plain(checkpoint.costs)
+    fields = {name: getattr(checkpoint, name) for name in ("key", "stage", "weights", "parent", "reference", "carry")}
     return dump(
         {
             "schema": SCHEMA,
-            "key": checkpoint.key,
-            "stage": checkpoint.stage,
-            "weights": checkpoint.weights,
-            "parent": checkpoint.parent,
-            "reference": checkpoint.reference,
+            **fields,
             "inputs": inputs,
-            "costs": costs,
+            "costs": plain(checkpoint.costs),
+            "environment": plain(checkpoint.environment),
         }
     )
 
 
-def dump(value: object) -> bytes:
-    """JSON with two spaces of indent and a last newline."""
-    return (json.dumps(value, indent=2) + "\n").encode()
-
-
-def read_json(path: Path, advice: str) -> dict[str, Any]:
-    """A JSON file of this store. Raises UserError, ending in ``advice``, where it is damaged or of another schema."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
-        raise UserError(f"{path} is damaged: {advice}") from fault
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged: {advice}")
-    if content.get("schema") != SCHEMA:
-        raise UserError(
-            f"{path} has schema {content.get('schema')!r}, this version knows {SCHEMA}: {advice}, or use the version of"
-            " cpt-harness that wrote it"
-        )
-    return content
-
-
 def load_checkpoint(folder: Path, key: str, parent: str) -> Checkpoint:
-    """A finished checkpoint, checked: its manifest, its parent and every byte of its weights.
+    """A finished checkpoint, checked: its manifest, its parent and every byte of its weights and carry.
 
     Raises UserError where the parent is another, or the folder was edited or cut short after it was written.
     """
     mend = f"remove the folder {folder} to train the stage again"
-    found = read_json(folder / MANIFEST, mend)
-    if found.get("key") != key:
-        raise UserError(f"checkpoint {folder} was made as {found.get('key')}: {mend}")
-    if found.get("parent") != parent:
+    found = decode(Manifest, folder / MANIFEST, mend)
+    if found.key != key or stage_key(found.inputs) != key:
+        raise UserError(f"checkpoint {folder} was made as {found.key}: {mend}")
+    if found.parent != parent:
         raise UserError(
-            f"checkpoint {folder} comes from parent {str(found.get('parent'))[:12]}, but the previous stage is"
-            f" {parent[:12]}: {mend}"
+            f"checkpoint {folder} comes from parent {found.parent[:12]}, but the previous stage is {parent[:12]}:"
+            f" {mend}"
         )
-    if not any(folder.glob("*.safetensors")) or weights_digest(folder) != found.get("weights"):
+    whole = any(folder.glob("*.safetensors")) and weights_digest(folder) == found.weights
+    if not whole or carry_digest(folder) != found.carry:
         raise UserError(f"checkpoint {folder} was edited or cut short after it was written: {mend}")
-    try:
-        costs = Costs(**found["costs"])
-    except (KeyError, TypeError) as fault:
-        raise UserError(f"{folder / MANIFEST} is damaged: {mend}") from fault
     return Checkpoint(
         path=folder,
-        weights=found["weights"],
+        weights=found.weights,
         key=key,
-        stage=str(found.get("stage")),
+        stage=found.stage,
         parent=parent,
-        reference=found.get("reference"),
-        costs=costs,
+        reference=found.reference,
+        carry=found.carry,
+        costs=found.costs,
+        environment=found.environment,
     )

@@ -2,182 +2,222 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
-from importlib import metadata
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.core import Run, Stage, Task, UserError, plain
+from harness.core import Observation, Run, Stage, UserError, digest, plain, replace
+from harness.registry import loaded_plugins
 from harness.store import disk
-from harness.store.checkpoints import RECORD
-from harness.store.lineage import SCHEMA, Checkpoint, dump, read_json
+from harness.store.environment import environment
+from harness.store.lineage import Checkpoint
+from harness.store.typed import SCHEMA, decode, dump
 
+RECORD = "run.json"
 COSTS = "costs.json"
-PACKAGES = (
-    "cpt-harness", "torch", "torchvision", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors",
-    "numpy", "pillow", "pyarrow", "pandas", "math-verify", "latex2sympy2-extended",
-)  # fmt: skip
 
 
-class Record:
+@dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """A stage of a run: what it trains, what made its checkpoint, and the digest of the environment that did."""
+
+    name: str
+    tasks: tuple[str, ...]
+    key: str | None = None
+    seed: int | None = None
+    parent: str | None = None
+    reference: str | None = None
+    weights: str | None = None
+    environment: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What run.json holds. ``paradigm``, ``stream`` and ``scale`` are the nouns resolved to plain values.
+
+    ``scorers`` are the scorers of the cells, by task or suite; ``data`` the fingerprints of their items;
+    ``environments`` the environments by their digest; ``plugins`` the files that were loaded with their digests.
+    """
+
+    schema: int
+    id: str
+    finished: bool
+    paradigm: dict[str, Any]
+    stream: dict[str, Any]
+    scale: dict[str, Any]
+    seed: int
+    limit: int | None
+    split: str
+    official: bool
+    style: str
+    base: str
+    scorers: dict[str, str]
+    data: dict[str, str]
+    stages: tuple[StageRecord, ...]
+    observations: tuple[Observation, ...]
+    environments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    plugins: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The stream's tasks in their order."""
+        return tuple(self.stream["tasks"])
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """The suites that are watched but never trained."""
+        return tuple(self.stream["general"])
+
+
+@dataclass(kw_only=True)
+class CostsRecord:
+    """What costs.json holds: by stage (0 is the base row) its name, the Costs of its training, and evaluation."""
+
+    schema: int
+    id: str
+    stages: dict[str, dict[str, Any]]
+
+
+def read_record(folder: Path) -> RunRecord:
+    """The record of a run's folder.
+
+    Raises:
+        UserError: where the folder is no run's, or its record is damaged or another run's.
+    """
+    try:
+        record = decode(RunRecord, folder / RECORD, f"remove the folder {folder}, or restore the file")
+    except FileNotFoundError as fault:
+        raise UserError(f"{folder} is no run's folder (it has no {RECORD}): name a folder of runs/") from fault
+    if record.id != folder.name:
+        raise UserError(f"{folder} holds the run {record.id!r}: give the folder its run's name")
+    return record
+
+
+def read_costs(folder: Path) -> CostsRecord:
+    """The costs of a run's folder. Raises UserError where they are damaged or missing."""
+    try:
+        return decode(CostsRecord, folder / COSTS, f"remove the file {folder / COSTS}, or restore it")
+    except FileNotFoundError as fault:
+        raise UserError(f"{folder} has no {COSTS}: run again to finish it") from fault
+
+
+class Recorder:
     """The two files of a run, opened by the process that holds the run's lock."""
 
-    def __init__(self, folder: Path, content: dict[str, Any], costs: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, record: RunRecord, costs: CostsRecord) -> None:
         """Take the contents of both files; ``open_record`` reads or begins them."""
         self.folder = folder
-        self.content = content
+        self.record = record
         self.costs = costs
 
-    def stage(self, index: int, **entry: Any) -> None:
-        """Note what is known of a stage: its key, seed, parent and reference first, its weights when it is learned."""
-        self.content["stages"][index - 1].update(plain(entry))
-        self._write()
+    def stage(self, index: int, **known: Any) -> None:
+        """Note what is known of a stage: its key, seed, parent and reference first, its weights when it is trained."""
+        stages = list(self.record.stages)
+        stages[index - 1] = replace(stages[index - 1], **known)
+        self._note(stages=tuple(stages))
 
     def begins(self, index: int, name: str, shared: bool) -> None:
         """Note whether the stage's checkpoint was there (``shared``) when this run first came to need it."""
         entry = self._cost_of(index, name)
         if "shared" not in entry:
             entry["shared"] = shared
-            disk.write(self.folder / COSTS, dump(self.costs))
+            self._write_costs()
 
-    def learned(self, index: int, name: str, checkpoint: Checkpoint) -> None:
-        """Note what a stage cost, and the digest of its weights."""
+    def trained(self, index: int, name: str, checkpoint: Checkpoint) -> None:
+        """Note what a stage cost, the digest of its weights, and the environment that made it."""
         self._cost_of(index, name).update(plain(checkpoint.costs))
-        disk.write(self.folder / COSTS, dump(self.costs))
-        self.stage(index, weights=checkpoint.weights)
+        self._write_costs()
+        made_in = self.environment(checkpoint.environment)
+        self.stage(index, weights=checkpoint.weights, environment=made_in)
+
+    def environment(self, found: Mapping[str, Any]) -> str:
+        """Note an environment; its digest."""
+        name = digest(found)[:12]
+        if name not in self.record.environments:
+            self._note(environments={**self.record.environments, name: dict(found)})
+        return name
 
     def evaluated(self, index: int, name: str, seconds: float) -> None:
         """Add the seconds that a cell took to its stage."""
         entry = self._cost_of(index, name)
         entry["evaluation_seconds"] = round(entry.get("evaluation_seconds", 0.0) + seconds, 3)
-        disk.write(self.folder / COSTS, dump(self.costs), derived=True)
+        self._write_costs(derived=True)
 
-    def _cost_of(self, index: int, name: str) -> dict[str, Any]:
-        entry: dict[str, Any] = self.costs["stages"].setdefault(str(index), {"name": name})
-        return entry
+    def marked(self, scorers: Mapping[str, str]) -> None:
+        """Note by which scorers the cells are marked now."""
+        self._note(scorers=dict(scorers))
 
     def finish(self) -> None:
         """Mark the run as complete."""
-        self.content["finished"] = True
-        self._write()
+        self._note(finished=True)
 
-    def _write(self) -> None:
-        disk.write(self.folder / RECORD, dump(self.content))
+    def _cost_of(self, index: int, name: str) -> dict[str, Any]:
+        return self.costs.stages.setdefault(str(index), {"name": name})
+
+    def _note(self, **changed: Any) -> None:
+        self.record = replace(self.record, **changed)
+        disk.write(self.folder / RECORD, dump(plain(self.record)))
+
+    def _write_costs(self, derived: bool = False) -> None:
+        disk.write(self.folder / COSTS, dump(plain(self.costs)), derived=derived)
 
 
 def open_record(
     folder: Path,
     run_id: str,
     run: Run,
+    *,
     stages: Sequence[Stage],
-    tasks: Mapping[str, Task],
-    fingerprints: Mapping[str, str],
+    observations: Sequence[Observation],
+    scorers: Mapping[str, str],
+    data: Mapping[str, str],
     base: str,
-) -> Record:
+) -> Recorder:
     """Begin a run's record, or continue it.
 
     Raises UserError where the run was begun from another base model or on other test data.
     """
-    path = folder / RECORD
     other = "move the run away with `harness runs rm`, or give another --out"
-    content: dict[str, Any]
-    costs: dict[str, Any] = {"schema": SCHEMA, "id": run_id, "stages": {}}
-    if path.is_file():
-        content = read_json(path, f"remove the folder {folder}")
-        if content.get("base_digest") != base:
-            begun = str(content.get("base_digest"))[:12]
+    costs = CostsRecord(schema=SCHEMA, id=run_id, stages={})
+    if (folder / RECORD).exists() or (folder / RECORD).is_symlink():
+        record = read_record(folder)
+        if record.base != base:
             raise UserError(
-                f"run {run_id} began from base {begun}, but the model is now {base[:12]}: put it back, or {other}"
+                f"run {run_id} began from base {record.base[:12]}, but the model is now {base[:12]}:"
+                f" put it back, or {other}"
             )
-        changed = [name for name, value in fingerprints.items() if content["data"].get(name) != value]
+        changed = [name for name, value in data.items() if record.data.get(name) != value]
         if changed:
             raise UserError(f"run {run_id} began on other data of {changed[0]}: put the data back, or {other}")
-        if (folder / COSTS).is_file():
-            costs = read_json(folder / COSTS, f"remove the file {folder / COSTS}")
+        if (folder / COSTS).exists():
+            costs = read_costs(folder)
     else:
-        content = {
-            "schema": SCHEMA,
-            "id": run_id,
-            "finished": False,
-            "run": plain(run),
-            "task_versions": {name: task.version for name, task in tasks.items()},
-            "data": dict(fingerprints),
-            "base_digest": base,
-            "stages": [
-                {"index": index, "name": stage.name, "tasks": list(stage.tasks)}
-                for index, stage in enumerate(stages, start=1)
-            ],
-            "environments": [],
-        }
-    here = environment()
-    if here not in content["environments"]:
-        content["environments"].append(here)
-    record = Record(folder, content, costs)
-    record._write()
-    return record
-
-
-def environment() -> dict[str, Any]:
-    """What the numbers may depend on beside the inputs: commit, packages, hardware and threads."""
-    import torch
-
-    return {
-        "commit": commit(),
-        "python": platform.python_version(),
-        "packages": versions(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": cpu_type(),
-        "cores": os.cpu_count(),
-        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
-        "threads": torch.get_num_threads(),
-        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
-    }
-
-
-def versions() -> dict[str, str]:
-    """The installed versions of the packages that numbers may depend on."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def cpu_type() -> str:
-    """The processor's own name, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
-
-
-def commit() -> str | None:
-    """The commit of the project's checkout, with "+" where files differ from it; None outside a checkout."""
-    room = Path(__file__).resolve().parents[1]
-    try:
-        head = _git(room, "rev-parse", "HEAD").strip()
-        # an environment below the checkout of something else is not that thing's commit
-        if not _git(room, "ls-files", "core.py").strip():
-            return None
-        changed = _git(
-            room, "status", "--porcelain", "--untracked-files=no", ":/harness", ":/tasks", ":/baselines", ":/twin_base"
+        record = RunRecord(
+            schema=SCHEMA,
+            id=run_id,
+            finished=False,
+            paradigm=plain(run.paradigm),
+            stream=plain(run.stream),
+            scale=plain(run.scale),
+            seed=run.seed,
+            limit=run.limit,
+            split=run.split,
+            official=run.data is not None,
+            style=run.paradigm.style.name,
+            base=base,
+            scorers=dict(scorers),
+            data=dict(data),
+            stages=tuple(StageRecord(name=stage.name, tasks=stage.tasks) for stage in stages),
+            observations=tuple(observations),
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return head + ("+" if changed.strip() else "")
+    recorder = Recorder(folder, replace(record, plugins=loaded_plugins()), costs)
+    recorder.environment(environment())
+    recorder._note()
+    return recorder
 
 
-def _git(folder: Path, *words: str) -> str:
-    """The output of a git command in a folder."""
-    command = ["git", "-C", str(folder), *words]
-    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=20).stdout
-
-
-__all__ = ["COSTS", "PACKAGES", "Record", "commit", "cpu_type", "environment", "open_record", "versions"]
+__all__ = [
+    "COSTS", "RECORD", "CostsRecord", "Recorder", "RunRecord", "StageRecord", "open_record", "read_costs",
+    "read_record",
+]  # fmt: skip

@@ -232,7 +232,7 @@ def check_vision(model: Any) -> bool:
 def _identity(job: Job) -> str:
     """Whose state it is: a state is only resumed by the job that saved it."""
     shown = [[task.name, example.id] for task, example in job.examples]
-    return digest([job.paradigm.name, job.stage, job.scale, job.seed, shown, job.epochs])
+    return digest([job.key, job.paradigm.name, job.stage, job.seed, shown, job.epochs])
 
 
 def _copy(job: Job, weights: Path) -> dict[str, int]:

@@ -1,0 +1,160 @@
+"""Looking at a checkpoint: the replies that its observations need, from the store or from an engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.asking.engines import Engine, EngineKind
+from harness.asking.evaluate import data_digest, marks_of, replies_key, replies_of
+from harness.asking.marking import scorer_name
+from harness.core import Decoding, Mark, Observation, Reply, Run, Style, Suite, Task, UserError
+from harness.processes import Say
+from harness.run_inputs import Asked, asked_examples, pictures_of, run_styles, run_suites, run_tasks, suite_examples
+from harness.store.checkpoints import Store
+from harness.store.environment import device_kind, environment
+from harness.store.tables import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What a run looks at: its tasks, suites and styles by name, and the items of each column."""
+
+    run: Run
+    tasks: Mapping[str, Task]
+    suites: Mapping[str, Suite]
+    styles: Mapping[str, Style]
+    asked: Mapping[str, Asked]
+    engine: str
+
+    def texts(self, observation: Observation) -> list[str]:
+        """The prompts of an observation: the style's words, or a suite's own."""
+        examples = self.asked[observation.name].examples
+        if observation.kind == "suite":
+            return [example.question for example in examples]
+        task, style = self.tasks[observation.name], self.styles[observation.style]
+        return [style.ask(task, example) for example in examples]
+
+    def decoding(self, observation: Observation) -> Decoding:
+        """How long its replies may be."""
+        if observation.kind == "suite":
+            return self.suites[observation.name].decoding
+        return self.run.scale.decodings[observation.style]
+
+    def key(self, weights: str, observation: Observation) -> dict[str, Any]:
+        """All that decides the replies of an observation."""
+        pictures = self.asked[observation.name].pictures
+        return replies_key(
+            weights, self.texts(observation), pictures, self.decoding(observation), self.engine, self.run.scale
+        )
+
+    def scorer(self, name: str) -> str:
+        """The scorer's part of the identity of a column's cells."""
+        return f"{name}-v{self.suites[name].version}" if name in self.suites else scorer_name(self.tasks[name])
+
+    def marks(self, observation: Observation, replies: Sequence[Reply]) -> list[Mark]:
+        """The marks of an observation's replies, made anew by the task's or the suite's scorer."""
+        examples = self.asked[observation.name].examples
+        if observation.kind == "task":
+            return marks_of(self.tasks[observation.name], self.styles[observation.style], examples, replies)
+        marks = list(self.suites[observation.name].mark(examples, replies))
+        if [one.example for one in marks] != [example.id for example in examples]:
+            raise UserError(f"suite {observation.name} does not give one Mark for each reply, in their order: mend it")
+        return marks
+
+
+def view_of(run: Run, kind: EngineKind) -> View:
+    """Load all that a run looks at."""
+    tasks, suites = run_tasks(run), run_suites(run)
+    examples = {name: asked_examples(run, task) for name, task in tasks.items()}
+    examples |= {name: suite_examples(run, suite) for name, suite in suites.items()}
+    asked = {}
+    for name, items in examples.items():
+        pictures = pictures_of(run, items)
+        asked[name] = Asked(examples=items, pictures=pictures, data=data_digest(items, pictures))
+    return View(
+        run=run,
+        tasks=tasks,
+        suites=suites,
+        styles=run_styles(run),
+        asked=asked,
+        engine=f"{kind.name}-v{kind.version}@{device_kind()}",
+    )
+
+
+def generate(
+    view: View,
+    store: Store,
+    observations: Sequence[Observation],
+    weights: str,
+    opened: Callable[[], Engine],
+    hear: Callable[[Observation, float], None],
+) -> None:
+    """Put the replies of each observation into the store, unless they are there; the model is loaded once, if at all.
+
+    ``hear`` is told of each observation that was asked, and how many seconds it took.
+    """
+    engine: Engine | None = None
+    try:
+        for observation in observations:
+            key = view.key(weights, observation)
+            if store.replies_file(key).is_file():
+                continue
+            begun = time.monotonic()
+            engine = engine or opened()
+            examples = view.asked[observation.name].examples
+            texts, decoding = view.texts(observation), view.decoding(observation)
+            replies = replies_of(engine, examples, texts, decoding, view.run.scale.eval_batch)
+            store.save_replies(key, replies, environment())
+            hear(observation, time.monotonic() - begun)
+    finally:
+        if engine is not None:
+            engine.close()
+
+
+def kept_replies(view: View, store: Store, weights: str, observation: Observation) -> Table[Reply]:
+    """The replies of an observation from the store. Raises UserError where they are gone or damaged."""
+    found = store.load_replies(view.key(weights, observation))
+    if found is None:
+        raise UserError(f"replies of {observation.name} vanished from {store.replies}: give the same command again")
+    return found
+
+
+def file_name(observation: Observation) -> str:
+    """The file of a cell's replies, and of its marks, in the run's own folder."""
+    return f"{observation.stage}-{observation.name}-{observation.style}.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a process of its own needs to generate the replies of some observations of a checkpoint."""
+
+    run: Run
+    engine: EngineKind
+    out: Path
+    model: Path
+    weights: str
+    observations: tuple[Observation, ...]
+
+
+_views: dict[tuple[str, str], View] = {}
+
+
+def look(asked: Look, say: Say) -> None:
+    """Generate in a process of its own; says each observation and its seconds."""
+    from harness.run_inputs import run_id
+
+    place = (run_id(asked.run), str(asked.out))
+    if place not in _views:
+        _views[place] = view_of(asked.run, asked.engine)
+    generate(
+        _views[place],
+        Store(asked.out),
+        asked.observations,
+        asked.weights,
+        lambda: asked.engine.open(asked.model, asked.run.scale),
+        lambda observation, seconds: say((observation, seconds)),
+    )

@@ -1,0 +1,126 @@
+"""A process of its own that does one thing after another, is heard while it works, and dies with its parent.
+
+What is sent is pickled by the parent for its own child, never read from a file; functions travel by their names, so the
+child loads the parent's plugins first.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness import registry
+from harness.core import UserError
+from harness.values import cut
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+Say = Callable[[Any], None]
+
+
+def unheard(said: Any) -> None:
+    """What a worker says where nobody listens."""
+
+
+class Worker:
+    """A child process, started by spawning: it shares no memory with its parent."""
+
+    def __init__(self) -> None:
+        """Start the process; it loads the plugins of this one."""
+        context = multiprocessing.get_context("spawn")
+        self._line, theirs = context.Pipe()
+        ours, self._lifeline = context.Pipe(duplex=False)
+        self._process = context.Process(target=_serve, args=(registry.plugins(), theirs, ours), daemon=True)
+        self._process.start()
+        theirs.close()
+        ours.close()
+
+    def call(self, function: Callable[[Argument, Say], Result], argument: Argument, hear: Say = unheard) -> Result:
+        """What ``function(argument, say)`` returns there; ``hear`` gets whatever it says.
+
+        Raises:
+            UserError: what it raised there, or where function and argument cannot be sent.
+            RuntimeError: for any other fault there, with its traceback, and where the process ended.
+        """
+        try:
+            self._line.send_bytes(pickle.dumps((function, argument)))
+        except (pickle.PicklingError, AttributeError, TypeError) as fault:
+            raise UserError(
+                f"this cannot be done in a process of its own ({cut(str(fault), 120)}): write functions at the top of a"
+                " file"
+            ) from fault
+        except OSError as fault:
+            raise self._ended() from fault
+        while True:
+            try:
+                kind, content = self._line.recv()
+            except (EOFError, OSError) as fault:
+                raise self._ended() from fault
+            if kind == "said":
+                hear(content)
+            elif kind == "refused":
+                raise UserError(content)
+            elif kind == "fault":
+                raise RuntimeError(f"a fault in a process of its own:\n{content}")
+            else:
+                result: Result = content
+                return result
+
+    def _ended(self) -> RuntimeError:
+        self._process.join(1)
+        return RuntimeError(f"a process of its own ended with exit code {self._process.exitcode}")
+
+    def close(self) -> None:
+        """End the process."""
+        self._lifeline.close()
+        self._line.close()
+        self._process.join(5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def __enter__(self) -> Worker:
+        """Use the worker for a block."""
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        """End the process."""
+        self.close()
+
+
+def _serve(plugins: tuple[Path, ...], line: Connection, lifeline: Connection) -> None:
+    """The child: answer each call until the parent is gone."""
+    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    registry.load_plugins(plugins)
+    while True:
+        try:
+            function, argument = pickle.loads(line.recv_bytes())  # noqa: S301 - our own parent's, by a pipe
+        except (EOFError, OSError):
+            return
+        try:
+            answer = ("result", function(argument, lambda said: line.send(("said", said))))
+        except UserError as fault:
+            answer = ("refused", str(fault))
+        except KeyboardInterrupt:
+            return
+        except BaseException:
+            answer = ("fault", traceback.format_exc())
+        line.send(answer)
+
+
+def _die_with_parent(lifeline: Connection) -> None:
+    """Wait for the parent's end of a pipe to vanish: also after SIGKILL, the system closes it."""
+    try:
+        lifeline.recv_bytes()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+__all__ = ["Worker", "unheard"]

@@ -1,0 +1,127 @@
+"""Marking a run's kept replies: once more after a scorer's change, or to see that its cells are what they say.
+
+Neither loads a model. A task's items are loaded again, and must be those that were asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.asking.engines import EngineKind
+from harness.asking.evaluate import cell_of
+from harness.core import Cell, Mark, Observation, Paradigm, Reply, Run, Scale, Stream, UserError, digest
+from harness.observe import View, file_name, view_of
+from harness.registry import typed
+from harness.results.cells import write_cells
+from harness.results.published import CELLS
+from harness.store import disk
+from harness.store.record import Recorder, RunRecord, read_costs, read_record
+from harness.store.tables import Table, from_parquet, to_parquet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marked:
+    """An observation's kept replies, their marks as the scorer gives them now, and the cell of both."""
+
+    observation: Observation
+    replies: Table[Reply]
+    marks: tuple[Mark, ...]
+    cell: Cell
+
+
+def run_of(record: RunRecord, data: Path | None) -> Run:
+    """The run that a record tells of, from the nouns that are registered now.
+
+    Raises:
+        UserError: where a noun is not registered, or the run was made on other kinds of data.
+    """
+    if record.official != (data is not None):
+        wanted = (
+            "on official data: give its folder with --data" if record.official else "on the twins: leave out --data"
+        )
+        raise UserError(f"run {record.id} was made {wanted}")
+    return Run(
+        paradigm=typed(Paradigm, str(record.paradigm["name"])),
+        stream=typed(Stream, str(record.stream["name"])),
+        scale=typed(Scale, str(record.scale["name"])),
+        seed=record.seed,
+        limit=record.limit,
+        split=record.split,
+        data=None if data is None else str(data),
+    )
+
+
+def marked(folder: Path, record: RunRecord, data: Path | None) -> Iterator[Marked]:
+    """Every observation of a run's folder with the marks that its replies get now, in the order of cells.csv.
+
+    Raises:
+        UserError: where replies are missing, damaged, or to other prompts, pictures or weights than the record's.
+    """
+    run = run_of(record, data)
+    view = view_of(run, typed(EngineKind, run.scale.engine))
+    weights = [record.base, *(str(stage.weights) for stage in record.stages)]
+    for observation in record.observations:
+        if observation.kind == "probe":
+            continue
+        path = folder / "replies" / file_name(observation)
+        if not path.exists():
+            raise UserError(f"{path} is missing: give the run's command again to restore it")
+        found = from_parquet(Reply, path)
+        _same_question(view, observation, found, weights[observation.stage], path)
+        marks = view.marks(observation, found.records)
+        cell = cell_of(
+            found.records,
+            marks,
+            observation,
+            run=record.id,
+            scorer=view.scorer(observation.name),
+            engine=str(found.bound["engine"]),
+            weights=weights[observation.stage],
+            data=view.asked[observation.name].data,
+        )
+        yield Marked(observation=observation, replies=found, marks=tuple(marks), cell=cell)
+
+
+def _same_question(view: View, observation: Observation, found: Table[Reply], weights: str, path: Path) -> None:
+    """Raise UserError where replies are not those of these weights to these prompts and pictures."""
+    wanted = view.key(weights, observation)
+    for name in ("weights", "prompts", "pictures", "max_new_tokens"):
+        if found.bound.get(name) != wanted[name]:
+            raise UserError(f"{path} holds replies of other {name} than the run's: remove it and run again")
+
+
+def remark(folder: Path, data: Path | None = None) -> tuple[int, int]:
+    """Mark a run's replies again, in seconds and without a model; how many of its cells changed, and of how many.
+
+    Cells, marks and the record's scorers become those of the tasks as they are registered now. What was trained stays
+    as it was: an RFT run that was rewarded by the old scorer is one still, and its checkpoints' keys say so.
+
+    Raises:
+        UserError: where another process works on the run, or its replies are not whole.
+    """
+    lock = disk.Lock(folder / "lock")
+    if not lock.take():
+        raise UserError(f"process {lock.owner()} works on run {folder.name}: wait for it or stop it")
+    with lock:
+        record = read_record(folder)
+        if not record.finished:
+            raise UserError(f"run {record.id} is not finished: give its command again first")
+        found = list(marked(folder, record, data))
+        before = (folder / CELLS).read_bytes().decode().splitlines() if (folder / CELLS).is_file() else []
+        after = write_cells([one.cell for one in found])
+        for one in found:
+            disk.write(folder / "marks" / file_name(one.observation), marks_file(one))
+        disk.write(folder / CELLS, after.encode())
+        Recorder(folder, record, read_costs(folder)).marked({one.cell.task: one.cell.scorer for one in found})
+    return len(set(after.splitlines()) - set(before)), len(found)
+
+
+def marks_file(one: Marked) -> bytes:
+    """The marks of an observation as parquet, bound to its replies and scorer."""
+    bound = {"replies": digest(one.replies.bound), "scorer": one.cell.scorer, "style": one.observation.style}
+    return to_parquet(Mark, one.marks, bound)
+
+
+__all__ = ["Marked", "marked", "marks_file", "remark", "run_of"]

@@ -1,9 +1,7 @@
-"""The accuracy matrix, its metrics and the cells that both are read from."""
+"""The accuracy matrix and its metrics."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.core import Cell, UserError
-from harness.results.cells import COLUMNS, cell_key, csv_rows, csv_text, read_cells, safe, unsafe, write_cells
+from harness.results.cells import csv_rows
 from harness.results.matrix import AccuracyMatrix, from_cells, from_rows
 from harness.results.metrics import ALL, compute_all, general_deltas
 
 CELL = Cell(
-    run="r", stage=0, stage_name="base", task="a", style="direct", decoding="greedy-8", scorer="exact-v1", n=3,
-    score=1 / 3, malformed=0.1, truncated=0.0, weights="w", data="d",
+    run="r", stage=0, stage_name="base", task="a", style="direct", decoding="greedy-8", scorer="exact-v1", engine="e",
+    n=3, score=1 / 3, malformed=0.1, truncated=0.0, weights="w", data="d",
 )  # fmt: skip
 
 # A busy machine is slow, not wrong.
@@ -46,79 +44,6 @@ def without(a: AccuracyMatrix, stage: int, column: int, general: bool = False) -
     if general:
         return replace(a, general=punched(a.general))
     return replace(a, scores=punched(a.scores), malformed=punched(a.malformed))
-
-
-# --- cells
-
-
-@slowly
-@given(st.text(), st.text(), fractions, st.integers(1, 10**9))
-def test_cells_come_back_as_they_were_written(tmp_path_factory, name, task, score, n):
-    cells = [
-        replace(CELL, stage_name=name, task=task, score=score, n=n),
-        replace(CELL, stage=1, weights="=1+1", data="'-2"),
-    ]
-    path = tmp_path_factory.mktemp("cells") / "cells.csv"
-    path.write_bytes(write_cells(cells).encode())
-    assert read_cells(path) == cells
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "'=1"])
-def test_no_text_reaches_a_spreadsheet_as_a_formula(text):
-    written = write_cells([replace(CELL, task=text)])
-    field = list(csv.reader(io.StringIO(written, newline="")))[1][COLUMNS.index("task")]
-    assert field == "'" + text
-    assert unsafe(safe(text)) == text
-
-
-def test_cells_csv_has_the_fields_of_a_cell_exact_floats_and_lf_ends():
-    text = write_cells([CELL])
-    assert text.splitlines()[0] == ",".join(COLUMNS)
-    assert repr(1 / 3) in text
-    assert "\r" not in text
-    assert text.endswith("\n")
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda text: text[:-1],
-        lambda text: "",
-        lambda text: text.replace("malformed", "malfomed"),
-        lambda text: text.replace(repr(1 / 3), "nan"),
-        lambda text: text.replace(repr(1 / 3), "1.5"),
-        lambda text: text.replace(repr(1 / 3), ""),
-        lambda text: text.replace(",3,", ",0,"),
-        lambda text: text.replace(",3,", ",-3,"),
-        lambda text: text.replace(",3,", ",3,3,"),
-        lambda text: text + text.splitlines()[1] + "\n",
-        lambda text: text + '"open\n',
-        lambda text: "\udcff" + text,
-    ],
-)
-def test_a_malformed_cells_csv_is_refused_in_one_line(tmp_path, spoil):
-    path = tmp_path / "cells.csv"
-    path.write_bytes(spoil(write_cells([CELL])).encode("utf-8", "surrogateescape"))
-    with pytest.raises(UserError) as refusal:
-        read_cells(path)
-    assert "\n" not in str(refusal.value)
-    assert "cells.csv" in str(refusal.value)
-
-
-def test_an_absent_file_is_refused(tmp_path):
-    with pytest.raises(UserError, match="cannot be read"):
-        read_cells(tmp_path / "cells.csv")
-
-
-def test_other_columns_are_read_by_name_and_none_is_an_empty_field(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text(csv_text(["a", "b"], [["x", None], ["-y", 0.5]]))
-    assert csv_rows(path) == [{"a": "x", "b": ""}, {"a": "-y", "b": "0.5"}]
-
-
-def test_the_key_of_a_cell_is_its_identity():
-    assert cell_key(CELL) == ("r", 0, "a", "direct", "greedy-8", "exact-v1")
-    assert cell_key(replace(CELL, score=1.0)) == cell_key(CELL)
 
 
 # --- the matrix

@@ -30,7 +30,8 @@ class Job:
     """All that a learner or a selector gets for one stage.
 
     ``examples`` pairs each training example with its task; ``epochs`` says how often each task's are shown.
-    ``folder`` keeps the trainer's resume state, which only a job of the same ``key`` reads, ``carry`` what the stage before handed on; ``report`` shows progress.
+    ``folder`` keeps the trainer's resume state, which only a job of the same ``key`` reads; ``carry`` is what the stage
+    before handed on; ``report`` shows progress.
     """
 
     paradigm: Paradigm

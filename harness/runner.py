@@ -20,6 +20,7 @@ from harness.core import (
 )
 from harness.listener import Listener, Silent
 from harness.observe import Look, file_name, generate, kept_replies, look, view_of
+from harness.prompt_length import refuse_long_prompts
 from harness.registry import typed
 from harness.results.cells import read_cells, write_cells
 from harness.results.probes import PROBES, write_probes
@@ -60,6 +61,7 @@ def run(run: Run, out: Path, listener: Listener | None = None, engine: EngineKin
     with disk.refusing_disk_faults(out):
         kind = engine or typed(EngineKind, run.scale.engine)
         stages, looked = run_stages(run), observations(run)
+        refuse_long_prompts(run)
         base = base_checkpoint(run)
         view = view_of(run, kind)
         with store.hold(name) as folder:

@@ -7,13 +7,13 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import registry
 from harness.asking.evaluate import open_pictures
-from harness.core import Scale, Stream, Suite, Task, UserError
+from harness.core import Paradigm, Run, Scale, Stream, Suite, Task, UserError
 from harness.store.environment import unfit_versions, versions
 
 LEAST_FREE = 2 * 10**9
@@ -38,7 +38,22 @@ def environment(out: Path, scale: Scale, stream: Stream, data: Path | None) -> l
     findings.append(_attempt("model", lambda: model(scale)))
     findings += [_attempt("memory", lambda: memory(scale))] if device.well and findings[-1].well else []
     findings.append(_attempt("data", lambda: items(stream, data)))
+    if all(finding.well for finding in findings):
+        findings.append(_attempt("prompts", lambda: prompts(stream, scale, data)))
     return findings
+
+
+def laws(plugins: Sequence[Path]) -> list[Finding]:
+    """A finding for each law that something a plugin defines breaks; one that is well where none is broken."""
+    from harness.laws import broken
+
+    found = []
+    for path in plugins:
+        lines = list(broken(registry.defined_in(path)))
+        found += [Finding(what="laws", well=False, line=f"{path.name}: {line}") for line in lines]
+        if not lines:
+            found.append(Finding(what="laws", well=True, line=f"{path.name}: tasks, styles, learners, paradigms"))
+    return found
 
 
 def writable(out: Path) -> str:
@@ -178,6 +193,20 @@ def items(stream: Stream, data: Path | None) -> str:
     where = "generated twins" if data is None else str(data)
     found_all = f"{len(stream.tasks)} tasks and {len(stream.general)} suites of stream {stream.name} from {where}"
     return "; ".join([found_all, *remarks])
+
+
+def prompts(stream: Stream, scale: Scale, data: Path | None) -> str:
+    """Whether every prompt of a stream, in any style, is as short as the scale wants it.
+
+    Raises:
+        UserError: naming the items that are too long.
+    """
+    from harness.prompt_length import refuse_long_prompts
+
+    any_paradigm = registry.typed(Paradigm, registry.names("paradigm")[0])
+    run = Run(paradigm=any_paradigm, stream=stream, scale=scale, data=None if data is None else str(data))
+    refuse_long_prompts(run, every_style=True)
+    return f"none of more than {scale.max_prompt_tokens} tokens"
 
 
 def _attempt(what: str, look: Callable[[], str]) -> Finding:

@@ -190,7 +190,7 @@ def check_command(
     registry.load_plugins(tuple(plugin or ()))
     set_threads(scale)
     stream, size = registry.typed(Stream, seq), registry.typed(Scale, scale)
-    findings = check.environment(out, size, stream, data)
+    findings = check.environment(out, size, stream, data) + check.laws(registry.plugins())
     printing.findings(printing.console(), [finding for finding in findings if finding.well])
     for finding in findings:
         if not finding.well:

@@ -9,6 +9,7 @@ from statistics import median
 
 from harness.command.check import in_words
 from harness.core import Observation, Run, Stage, Task, UserError, Work
+from harness.prompt_length import refuse_long_prompts
 from harness.run_inputs import (
     asked_examples,
     cells_of,
@@ -114,6 +115,7 @@ def of(run: Run, out: Path) -> Plan:
     Raises:
         UserError: where the run cannot be, or its official data cannot be read.
     """
+    refuse_long_prompts(run)
     store, record = Store(out), _begun(run, out)
     units = units_of(run, store)
     tasks, cells = run_tasks(run), cells_of(observations(run))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from harness import registry
 from harness.asking.chat import literal, messages
-from harness.asking.engines.prompts import Prompts, chat_text, prompt_lengths
-from harness.asking.engines.transformers import load_model, load_processor
+from harness.asking.engines.prompts import chat_text, prompt_lengths
+from harness.asking.engines.transformers import TransformersEngine, load_processor
 from harness.asking.styles import STYLES
 from harness.core import Example, Style, Task, replace
 from harness.scales import TWIN, model_folder
@@ -33,6 +33,11 @@ HOSTILE = {
 @cache
 def processor() -> Any:
     return load_processor(model_folder(TWIN), TWIN)
+
+
+@cache
+def engine() -> TransformersEngine:
+    return TransformersEngine(model_folder(TWIN), TWIN)
 
 
 @cache
@@ -90,12 +95,8 @@ def test_an_evaluation_prompt_holds_the_templates_special_tokens_alone(kind: str
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_such_a_prompt_is_answered(kind: str) -> None:
-    model = load_model(model_folder(TWIN), TWIN.precision).eval()
-    maker = Prompts(processor(), model, TWIN)
     prompts = [asked(style.ask(*hostile(HOSTILE[kind], 1)), 1) for style in STYLES]
-    inputs = maker.inputs(prompts)
-    output = model.generate(**inputs, max_new_tokens=2)
-    assert output.shape[0] == len(prompts)
+    assert len(engine().generate(prompts, TWIN.decodings["direct"])) == len(prompts)
 
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)

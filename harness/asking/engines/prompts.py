@@ -69,18 +69,22 @@ class Prompts:
         return lengths
 
     def inputs(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
-        """The arguments of ``model.generate`` for a batch, padded on the left."""
+        """The arguments of the model's forward pass for a batch, padded on the left, positions included."""
         texts = [chat_text(self.processor, prompt) for prompt in prompts]
         pictures = [image for _, images in prompts for image in images]
-        if not pictures or self.model.config.model_type not in GRID_MODELS:
-            inputs = self.processor(text=texts, images=pictures or None, padding=True, return_tensors="pt")
-            return dict(inputs.to(self.model.device))
-        return self._with_encoded(texts, pictures)
+        if pictures and self.model.config.model_type in GRID_MODELS:
+            return self._with_encoded(texts, pictures)
+        given = self.processor(text=texts, images=pictures or None, padding=True, return_tensors="pt")
+        inputs = dict(given.to(self.model.device))
+        return {**inputs, "position_ids": self._positions(inputs)}
+
+    def _positions(self, inputs: dict[str, Any]) -> Any:
+        """Where each token stands, [..., rows, tokens], as transformers' ``generate`` has it."""
+        return self.model._prepare_position_ids_for_generation(inputs["input_ids"], dict(inputs))
 
     def _with_encoded(self, texts: list[str], pictures: list[Any]) -> dict[str, Any]:
-        """Inputs that hold encoded pictures instead of pixels."""
+        """Embedded tokens, each picture's marks replaced by what it is encoded to."""
         import torch
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
 
         names = [_digest(picture) for picture in pictures]
         distinct = dict(zip(names, pictures, strict=True))
@@ -91,10 +95,12 @@ class Prompts:
         texts, _ = self.processor.get_text_with_replacements(texts, marks)
         tokens = self.processor.tokenizer(texts, padding=True, return_tensors="pt")
         kinds = torch.tensor(self.processor.create_mm_token_type_ids(tokens["input_ids"].tolist()))
-        shown = BaseModelOutputWithPooling(pooler_output=tuple(features[row] for row in rows))
-        moved = {**tokens, "mm_token_type_ids": kinds, "image_grid_thw": grid}
-        moved = {name: value.to(self.model.device) for name, value in moved.items()}
-        return {**moved, "mm_encoder_outputs": {"image": shown}}
+        inputs = {**tokens, "mm_token_type_ids": kinds, "image_grid_thw": grid}
+        inputs = {name: value.to(self.model.device) for name, value in inputs.items()}
+        embedded = self.model.get_input_embeddings()(inputs["input_ids"])
+        embedded[inputs["input_ids"] == self.model.config.image_token_id] = torch.cat([features[row] for row in rows])
+        mask = inputs["attention_mask"]
+        return {"inputs_embeds": embedded, "attention_mask": mask, "position_ids": self._positions(inputs)}
 
     def _encoded(self, names: tuple[str, ...], pictures: list[Any]) -> tuple[Any, list[Any]]:
         """Grid and features of each picture: [pictures, 3], and a [tokens, hidden] tensor each."""
@@ -102,7 +108,7 @@ class Prompts:
             made = self.processor.image_processor(images=pictures, return_tensors="pt")
             pixels, grids = made["pixel_values"].to(self.model.device), made["image_grid_thw"]
             encoded = self.model.model.get_image_features(pixels, grids.to(self.model.device))
-            self.kept[names] = grids, list(encoded.pooler_output)
+            self.kept[names] = grids, [feature.to(self.model.dtype) for feature in encoded.pooler_output]
         while len(self.kept) > 1 and sum(map(_bytes, self.kept.values())) > KEPT_BYTES:
             del self.kept[next(iter(self.kept))]
         return self.kept[names]

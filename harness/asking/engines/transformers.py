@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.asking.engines import Generation, Prompt
+from harness.asking.engines.decoding import Choose, decode, greedy, nucleus
 from harness.asking.engines.kinds import TRANSFORMERS
 from harness.asking.engines.prompts import Prompts
-from harness.asking.engines.reserved import reserved_cache
 from harness.core import Decoding, Scale, UserError
 
 PICTURE_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
@@ -108,8 +108,7 @@ class TransformersEngine:
 
         Prompts of like length are asked together, in batches whose composition depends on the prompts alone.
         """
-        replies = self._replies(prompts, self.batch, decoding, {"do_sample": False})
-        return [reply for (reply,) in replies]
+        return [reply for (reply,) in self._replies(prompts, decoding, greedy, 1)]
 
     def sample(
         self, prompts: Sequence[Prompt], decoding: Decoding, rollouts: int, seed: int, top_p: float
@@ -118,8 +117,7 @@ class TransformersEngine:
         import torch
 
         torch.manual_seed(seed)
-        options = {"do_sample": True, "temperature": 1.0, "top_p": top_p, "top_k": 0, "num_return_sequences": rollouts}
-        return self._replies(prompts, max(1, self.batch // rollouts), decoding, options)
+        return self._replies(prompts, decoding, nucleus(top_p), rollouts)
 
     def _opened(self) -> Prompts:
         if self.prompts is None:
@@ -127,44 +125,38 @@ class TransformersEngine:
         return self.prompts
 
     def _replies(
-        self, prompts: Sequence[Prompt], size: int, decoding: Decoding, options: dict[str, Any]
+        self, prompts: Sequence[Prompt], decoding: Decoding, choose: Choose, rollouts: int
     ) -> list[list[Generation]]:
-        """The replies of each prompt, ``size`` prompts at a time, the longest first."""
+        """The replies of each prompt; batches of like length, the longest first."""
         lengths = self._opened().lengths(prompts)
         order = sorted(range(len(prompts)), key=lambda number: -lengths[number])
+        size = max(1, self.batch // rollouts)
         found: list[list[Generation]] = [[] for _ in prompts]
         for start in range(0, len(order), size):
             batch = order[start : start + size]
-            replies = self._reply([prompts[number] for number in batch], decoding, options)
-            each = len(replies) // len(batch)
+            replies = self._decoded([prompts[number] for number in batch], decoding, choose, rollouts)
             for place, number in enumerate(batch):
-                found[number] = replies[place * each : (place + 1) * each]
+                found[number] = replies[place * rollouts : (place + 1) * rollouts]
         return found
 
-    def _reply(self, prompts: Sequence[Prompt], decoding: Decoding, options: dict[str, Any]) -> list[Generation]:
+    def _decoded(
+        self, prompts: Sequence[Prompt], decoding: Decoding, choose: Choose, rollouts: int
+    ) -> list[Generation]:
         import torch
-        from transformers import GenerationConfig
 
-        # Every setting that is not named here has the library's default: load_model has dropped the folder's.
-        settings = GenerationConfig(
-            **options,
-            num_beams=1,
-            repetition_penalty=1.0,
-            max_new_tokens=decoding.max_new_tokens,
-            suppress_tokens=self.suppressed,
-            eos_token_id=self.ends,
-            pad_token_id=self.processor.tokenizer.pad_token_id,
-            disable_compile=True,
-        )
         with torch.inference_mode():
-            inputs = self._opened().inputs(prompts)
-            length = inputs["input_ids"].shape[1]
-            cache = reserved_cache(self.model.config, length + decoding.max_new_tokens)
-            output = self.model.generate(**inputs, past_key_values=cache, generation_config=settings)
-        return [self._generation(ids) for ids in output[:, length:].tolist()]
+            replies = decode(
+                self.model,
+                self._opened().inputs(prompts),
+                choose=choose,
+                limit=decoding.max_new_tokens,
+                ends=self.ends,
+                forbidden=self.suppressed,
+                rollouts=rollouts,
+            )
+        return [self._generation(ids) for ids in replies]
 
     def _generation(self, ids: list[int]) -> Generation:
-        end = next((place for place, number in enumerate(ids) if number in self.ends), None)
-        kept = ids[:end]
-        text = self.processor.tokenizer.decode(kept, skip_special_tokens=True)
-        return Generation(text=text, tokens=len(kept) + (end is not None), truncated=end is None)
+        ended = ids[-1] in self.ends
+        text = self.processor.tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True)
+        return Generation(text=text, tokens=len(ids), truncated=not ended)

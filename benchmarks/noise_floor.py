@@ -8,9 +8,9 @@ many presentations as a stage of the stream has. What its cells differ by from t
 
 from __future__ import annotations
 
-from baselines.sft import SFT
 from harness.asking.engines.transformers import load_model, load_processor
-from harness.core import Job, Stage, Stream, Trained, replace
+from harness.asking.styles import DIRECT
+from harness.core import Job, Learner, Paradigm, Scale, Stage, Stream, Trained, Work
 
 RATE = 2e-4  # near where the recipe's schedule ends
 SKIPPED = 10**7  # items far behind those that the recipe used
@@ -18,7 +18,7 @@ SKIPPED = 10**7  # items far behind those that the recipe used
 
 def one_stage(stream: Stream) -> tuple[Stage, ...]:
     """A single stage that names the stream's first task, whose training items it does not look at."""
-    return (Stage(name="joint", tasks=stream.tasks[:1]),)
+    return (Stage(name="more-pretraining", tasks=stream.tasks[:1]),)
 
 
 def pretrain_on(job: Job) -> Trained:
@@ -49,4 +49,16 @@ def pretrain_on(job: Job) -> Trained:
     return Trained(weights=weights, optimiser_steps=steps, sampled_tokens=0, trained_tokens=tokens)
 
 
-MORE_PRETRAINING = replace(SFT, name="more-pretraining", learn=pretrain_on, stages=one_stage)
+def work_of_pretraining(shown: int, paradigm: Paradigm, scale: Scale) -> Work:
+    """Whole batches of so many presentations."""
+    return Work(steps=shown // scale.sft_batch)
+
+
+PRETRAINING = Learner(
+    name="pretraining",
+    version=1,
+    train=pretrain_on,
+    work=work_of_pretraining,
+    obeys=frozenset({"precision", "sft_batch", "min_pixels", "max_pixels"}),
+)
+MORE_PRETRAINING = Paradigm(name="more-pretraining", learner=PRETRAINING, style=DIRECT, stages=one_stage)

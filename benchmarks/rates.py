@@ -11,15 +11,16 @@ same effort. A winner at an end of the grid extends the grid by one rate on that
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import sys
 from pathlib import Path
 
 from baselines.rft import RFT
 from baselines.sft import SFT
-from harness.core import Paradigm, replace
+from harness.core import Paradigm, UserError, replace
+from harness.results.cells import csv_text, write_cells
+from harness.results.metrics import ALL
+from harness.results.published import PublishedRun, read_run
 from harness.scales import TWIN
+from harness.store import disk
 
 # AdamW's peak rates, in steps of about the square root of ten; numbers below 1 extended the grid.
 RATES: dict[str, tuple[Paradigm, float, float]] = {
@@ -31,38 +32,50 @@ RATES: dict[str, tuple[Paradigm, float, float]] = {
     for number, rate in enumerate(rates, start=first)
 }
 GRID = {name: replace(arm, name=name, rate=rate / usual) for name, (arm, usual, rate) in RATES.items()}
+# Not of the grid: the dose of the long stages, three times as high.
+SFT_X3 = replace(SFT, name="sft-x3", rate=3.0)
 SFT_0, SFT_1, SFT_2, SFT_3, SFT_4, SFT_5, RFT_1, RFT_2, RFT_3, RFT_4, RFT_5 = GRID.values()
 
 
-def rows(out: Path) -> list[dict[str, object]]:
-    """The finished runs of the grid in ``out``: paradigm, rate, average accuracy, gain, backward transfer."""
-    from harness.results.cells import read_cells
-    from harness.results.matrix import from_cells
-    from harness.results.metrics import ALL
-    from tasks.streams import O1
-
-    found: list[dict[str, object]] = []
+def finished(out: Path) -> list[PublishedRun]:
+    """The finished runs of the grid in ``out``, in the grid's order."""
+    runs = {}
     for folder in sorted(out.glob("*-rate-*-o1-twin-s100-validation-*")):
-        if json.loads((folder / "run.json").read_text())["finished"] is not True:
-            continue
-        name = folder.name.split("-o1-")[0]
-        paradigm = GRID[name]
-        cells = read_cells(folder / "cells.csv")
-        matrix = from_cells(cells, style=paradigm.style.name, tasks=O1.tasks, general=O1.general)
-        values = {key: ALL[key].compute(matrix) for key in ("average_accuracy", "gain", "backward_transfer")}
-        found.append({"paradigm": name, "rate": RATES[name][2], **values})
+        run = read_run(folder)
+        if run.record.finished:
+            runs[run.paradigm] = run
+    return [runs[name] for name in GRID if name in runs]
+
+
+def rows(runs: list[PublishedRun]) -> list[dict[str, object]]:
+    """Paradigm, rate, average accuracy, gain and backward transfer of each run, in its own style."""
+    found: list[dict[str, object]] = []
+    for run in runs:
+        values = {key: ALL[key].compute(run.matrix()) for key in ("average_accuracy", "gain", "backward_transfer")}
+        found.append({"paradigm": run.paradigm, "rate": RATES[run.paradigm][2], **values})
     return found
 
 
+def write(out: Path, results: Path) -> None:
+    """Put the grid's table and all its cells into ``results/rates/``."""
+    runs = finished(out)
+    table = rows(runs)
+    if len(table) != len(GRID):
+        raise UserError(f"{out} holds {len(table)} of {len(GRID)} finished runs of the grid: finish it first")
+    disk.write(
+        results / "rates" / "o1-twin.csv", csv_text(list(table[0]), [list(row.values()) for row in table]).encode()
+    )
+    cells = [cell for run in runs for cell in run.cells]
+    disk.write(results / "rates" / "cells.csv", write_cells(cells).encode())
+
+
 def main() -> None:
-    """Print the whole grid as CSV."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Write the whole grid, or say what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs"))
-    table = rows(parser.parse_args().out)
-    if table:
-        writer = csv.DictWriter(sys.stdout, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    arguments = parser.parse_args()
+    write(arguments.out, arguments.results)
 
 
 if __name__ == "__main__":

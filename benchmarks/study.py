@@ -1,11 +1,12 @@
-"""The study behind results/: the rate grid, then five seeds of sft and rft, each other paradigm once, the noise floor.
+"""The study behind results/: rate grid, default study, long stages, noise floor; made, published and drawn.
 
 Every run is an ordinary ``harness run``; as many go on at once as there are cores. Stopped at any moment, the same
-command continues; runs that results/ holds are not made again.
+command continues; runs that results/ holds are not made again. Nothing is published from a tree with uncommitted
+changes.
 
-    python -m benchmarks.study --grid      # choose rates: python -m benchmarks.rates prints the outcome
-    python -m benchmarks.study             # the runs themselves
-    python -m benchmarks.study --publish   # the finished ones into results/
+    python -m benchmarks.study                   # all of it
+    python -m benchmarks.study --only default    # a part alone: grid, default or long
+    python -m benchmarks.study --plan            # what is left to do, and about how long it takes
 """
 
 from __future__ import annotations
@@ -15,81 +16,117 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.rates import RATES
-from harness.core import Paradigm, Run
+from benchmarks import rates
+from harness.command import plan
+from harness.core import Paradigm, Run, UserError
 from harness.registry import load_plugins, typed
 from harness.run_inputs import run_id
-from harness.scales import TWIN
+from harness.scales import TWIN, TWIN_LONG
+from harness.store.environment import commit
+from harness.store.record import read_record
 from tasks.streams import DEFAULT, O1
 
-SEEDS = range(5)
-PUBLISHED = Path("results/runs")
+RUNS, RESULTS = Path("runs"), Path("results")
+SEEDS, LONG_SEEDS = range(5), range(3)
 GRID_SEED = 100  # none of the published ones
 ONCE = ("more-pretraining", "mtl", "rft-nocot", "rft-nokl", "rif-rft")
+CORNERS = ("rft", "rft-nocot", "sft-cot", "sft")  # {rft, sft} x {cot, direct}
 PLUGINS = (Path("benchmarks/rates.py"), Path("benchmarks/noise_floor.py"))
+PARTS = ("grid", "default", "long")
 
 
-def grid() -> list[Run]:
-    """The runs that choose the rates, the long ones first."""
-    return [
-        Run(paradigm=typed(Paradigm, name), stream=O1, scale=TWIN, seed=GRID_SEED, split="validation")
-        for name in reversed(RATES)
-    ]
+def runs(part: str) -> list[Run]:
+    """The runs of a part, the longest first."""
+    if part == "grid":
+        return [
+            Run(paradigm=typed(Paradigm, name), stream=O1, scale=TWIN, seed=GRID_SEED, split="validation")
+            for name in reversed(rates.GRID)
+        ]
+    if part == "default":
+        chosen = [("rft", seed) for seed in SEEDS] + [(name, 0) for name in ("rif-rft", "rft-nokl", "rft-nocot")]
+        chosen += [("sft", seed) for seed in SEEDS] + [("mtl", 0), ("more-pretraining", 0)]
+        return [Run(paradigm=typed(Paradigm, name), stream=DEFAULT, scale=TWIN, seed=seed) for name, seed in chosen]
+    chosen = [(name, seed) for name in CORNERS for seed in LONG_SEEDS] + [("sft-x3", 0)]
+    return [Run(paradigm=typed(Paradigm, name), stream=DEFAULT, scale=TWIN_LONG, seed=seed) for name, seed in chosen]
 
 
-def runs() -> list[Run]:
-    """The runs that are published: the two arms, then what stands beside them."""
-    chosen = [(name, seed) for name in ("rft", "sft") for seed in SEEDS] + [(name, 0) for name in ONCE]
-    return [Run(paradigm=typed(Paradigm, name), stream=DEFAULT, scale=TWIN, seed=seed) for name, seed in chosen]
-
-
-def command(run: Run) -> list[str]:
-    """The words that start a run."""
-    words = [
-        sys.executable,
-        "-m",
-        "harness.command.cli",
-        "run",
-        "--paradigm",
-        run.paradigm.name,
-        "--seq",
-        run.stream.name,
-    ]
-    words += ["--seed", str(run.seed), "--split", run.split]
-    return [*words, *(word for plugin in PLUGINS for word in ("--plugin", str(plugin)))]
+def command(run: Run, *words: str) -> list[str]:
+    """The words of a command of the harness, with the study's plugins."""
+    plugins = [word for plugin in PLUGINS for word in ("--plugin", str(plugin))]
+    return [sys.executable, "-m", "harness.command.cli", *words, *plugins]
 
 
 def do(run: Run) -> int:
     """One run to its end, quietly; its exit code."""
+    words = ["run", "--paradigm", run.paradigm.name, "--seq", run.stream.name, "--scale", run.scale.name]
+    words += ["--seed", str(run.seed), "--split", run.split, "--out", str(RUNS)]
     begun = time.monotonic()
-    done = subprocess.run(command(run), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
-    print(f"{run_id(run)}: {(time.monotonic() - begun) / 60:.1f} minutes", flush=True)
+    done = subprocess.run(
+        command(run, *words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+    )
+    print(f"{run_id(run)}: {(time.monotonic() - begun) / 60:.1f} minutes, exit code {done.returncode}", flush=True)
     if done.returncode:
         print(done.stderr[-2000:], file=sys.stderr, flush=True)
     return done.returncode
 
 
-def publish(run: Run) -> int:
-    """Into results/; the exit code, for a run that is not finished is refused with a line of its own."""
-    return subprocess.run([sys.executable, "-m", "harness.command.cli", "publish", run_id(run)], check=False).returncode
+def published(run: Run) -> bool:
+    """Whether results/ holds the run; runs of the grid are published as a table, so they are looked for in the store."""
+    if run.split == "test":
+        return (RESULTS / "runs" / run_id(run)).is_dir()
+    try:
+        return read_record(RUNS / run_id(run)).finished
+    except UserError:
+        return False
+
+
+def publish(part: str) -> int:
+    """The finished runs of a part into results/; the exit code, for a run that is not fit is refused in a line."""
+    if part == "grid":
+        rates.write(RUNS, RESULTS)
+        return 0
+    codes = [
+        subprocess.run(command(run, "publish", run_id(run), "--out", str(RUNS)), check=False).returncode
+        for run in runs(part)
+        if not published(run)
+    ]
+    return max(codes, default=0)
+
+
+def say(wanted: Sequence[Run]) -> None:
+    """What is left to do."""
+    seconds = 0.0
+    for run in wanted:
+        planned = plan.of(run, RUNS)
+        seconds += planned.wall_seconds
+        print(f"{run_id(run)}: about {planned.wall_seconds / 60:.0f} minutes")
+    print(f"{len(wanted)} runs, about {seconds / 60 / (os.cpu_count() or 1):.0f} minutes on {os.cpu_count()} cores")
 
 
 def main() -> None:
-    """Do the grid, the runs, or their publication."""
+    """Do the parts one after another, each published when it is whole."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--grid", action="store_true")
-    parser.add_argument("--publish", action="store_true")
+    parser.add_argument("--only", choices=PARTS, action="append")
+    parser.add_argument("--plan", action="store_true")
     arguments = parser.parse_args()
     load_plugins(PLUGINS)
-    if arguments.publish:
-        sys.exit(max(publish(run) for run in runs()))
-    wanted = grid() if arguments.grid else [run for run in runs() if not (PUBLISHED / run_id(run)).is_dir()]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        codes = list(pool.map(do, wanted))
-    sys.exit(max(codes, default=0))
+    parts = arguments.only or PARTS
+    if arguments.plan:
+        return say([run for part in parts for run in runs(part) if not published(run)])
+    if str(commit()).endswith("+"):
+        sys.exit("error: the tree has uncommitted changes, and nothing is published from one: commit them first")
+    codes = []
+    for part in parts:
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            codes += pool.map(do, [run for run in runs(part) if not published(run)])
+        codes.append(publish(part))
+    if not any(codes):
+        codes.append(subprocess.run([sys.executable, "-m", "harness.command.cli", "figures"], check=False).returncode)
+    sys.exit(max(codes))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.results.matrix import AccuracyMatrix
 from harness.results.published import PublishedRun
-from paper_figures.page import FAINT, INK, command, headline, page, save
-from paper_figures.selection import by_paradigm, mean, over_seeds, place, seeds, select
+from paper_figures.page import FAINT, INK, command, headline, ink_on, label, page, save
+from paper_figures.selection import Table, by_paradigm, mean, over_seeds, percent, place, seeds, select
 
 GAP = 0.3  # of a cell, between base and stages and between tasks and suites
 
@@ -24,8 +24,7 @@ def draw(results: Path, out: Path, runs: Sequence[str] = (), style: str | None =
     sets = {run.id: [run] for run in chosen} if runs else by_paradigm(chosen)
     paths = []
     for name, same in sets.items():
-        suffix = "" if style is None else f"-{style}"
-        paths += _draw(same, style, out, f"matrix-{name}{suffix}")
+        paths += _draw(same, style, out, name)
     return paths
 
 
@@ -35,10 +34,10 @@ def _draw(runs: Sequence[PublishedRun], style: str | None, out: Path, name: str)
     with page(0.75 + 0.235 * len(first.stages) + 0.35) as figure:
         axes = figure.add_subplot()
         _cells(axes, first, values)
-        _labels(axes, first)
+        _labels(axes, first, runs[0].paradigm)
         detail = f"accuracy (%) after each stage, {first.style} style, {seeds(runs)}"
-        headline(figure, f"{runs[0].paradigm}: {place(runs)}", detail)
-        return save(figure, out, name)
+        headline(figure, f"{label(runs[0].paradigm)}: {place(runs)}", detail)
+        return save(figure, out, "matrix", name, style)
 
 
 def _tasks_and_suites(a: AccuracyMatrix) -> list[list[float | None]]:
@@ -54,8 +53,8 @@ def _y(stage: int) -> float:
     return stage + (GAP if stage > 0 else 0)
 
 
-def _cells(axes: Any, a: AccuracyMatrix, values: list[list[float | None]]) -> None:
-    """Squares with their percentages; the task that a stage trained is framed."""
+def _cells(axes: Any, a: AccuracyMatrix, values: Table) -> None:
+    """Squares with their percentages; the tasks that a stage trained are framed."""
     import matplotlib
     from matplotlib.patches import Rectangle
 
@@ -64,31 +63,36 @@ def _cells(axes: Any, a: AccuracyMatrix, values: list[list[float | None]]) -> No
     for stage, row in enumerate(values):
         for column, value in enumerate(row):
             corner = (_x(column, a), _y(stage))
-            colour = "white" if value is None else shades(0.05 + 0.85 * value)
+            colour = "white" if value is None else shades(0.05 + 0.85 * float(value))
             axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, edgecolor="white", linewidth=0.6))
-            text = "\N{EN DASH}" if value is None else f"{100 * value:.0f}"
-            ink = "white" if value is not None and value > 0.6 else INK
-            axes.text(corner[0] + 0.5, corner[1] + 0.5, text, ha="center", va="center", fontsize=6.5, color=ink)
-            if a.ordered and column == stage - 1:
+            text = "\N{EN DASH}" if value is None else percent(value)
+            axes.text(
+                corner[0] + 0.5, corner[1] + 0.5, text, ha="center", va="center", fontsize=6.5, color=ink_on(colour)
+            )
+            if _staged(a) and stage > 0 and column < len(a.tasks) and a.tasks[column] in a.trained[stage - 1]:
                 frames.append(Rectangle(corner, 1, 1, facecolor="none", edgecolor=INK, linewidth=0.9, clip_on=False))
     for frame in frames:
         axes.add_patch(frame)
 
 
-def _labels(axes: Any, a: AccuracyMatrix) -> None:
-    names = [*a.tasks, *a.suites]
+def _staged(a: AccuracyMatrix) -> bool:
+    """Whether the stages have tasks of their own; a single stage on whatever data is labelled by its paradigm."""
+    return a.ordered or len(a.stages) > 2
+
+
+def _labels(axes: Any, a: AccuracyMatrix, paradigm: str) -> None:
+    names = [label(name) for name in (*a.tasks, *a.suites)]
     axes.set_xlim(0, _x(len(names) - 1, a) + 1)
     axes.set_ylim(_y(len(a.stages) - 1) + 1, 0)
     axes.set_xticks([_x(n, a) + 0.5 for n in range(len(names))], names, rotation=45, ha="right", rotation_mode="anchor")
-    rows = [stage if n == 0 else f"{n} {stage}" for n, stage in enumerate(a.stages)]
+    stages = a.stages if _staged(a) else (a.stages[0], paradigm)
+    rows = [stage if n == 0 else f"{n} {label(stage)}" for n, stage in enumerate(stages)]
     axes.set_yticks([_y(n) + 0.5 for n in range(len(rows))], rows)
     axes.tick_params(length=0)
-    for label in axes.get_xticklabels()[len(a.tasks) :]:
-        label.set_color(FAINT)
+    for tick in axes.get_xticklabels()[len(a.tasks) :]:
+        tick.set_color(FAINT)
     axes.set_frame_on(False)
-    axes.set_xlabel(
-        "framed: the task trained in that stage; grey: general suites" if a.ordered else "grey: general suites"
-    )
+    axes.set_xlabel("framed: trained in that stage; grey: general suites" if _staged(a) else "grey: general suites")
     axes.xaxis.label.set_size(6)
     axes.xaxis.label.set_color(FAINT)
 

@@ -1,4 +1,4 @@
-"""How every figure looks and is written: column width, fonts, the colour-blind palette, PDF and PNG without dates."""
+"""How every figure looks and is written: column width, fonts, colours that can be read, PDF and PNG without dates."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.core import UserError
+from harness.core import UserError, slug
 from harness.store import disk
 
 COLUMN = 3.25  # inches: one column of a two-column page
 INK = "#222222"
-FAINT = "#8c8c8c"
+FAINT = "#6b6b6b"
 _LOOK = {
     "text.usetex": False,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
     "font.family": "DejaVu Sans",
     "font.size": 7,
     "axes.titlesize": 7,
@@ -63,19 +64,55 @@ def palette(names: Sequence[str]) -> dict[str, Any]:
     return {**first, **{name: rest[n % len(rest)] for n, name in enumerate(others)}}
 
 
+def contrast(one: Any, other: Any) -> float:
+    """The contrast of two colours, 1 to 21, by relative luminance (WCAG 2.2); text wants at least 4.5.
+
+    >>> contrast("white", "black"), contrast("#777777", "#777777")
+    (21.0, 1.0)
+    """
+    dark, light = sorted((_luminance(one), _luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: Any) -> float:
+    from matplotlib.colors import to_rgb
+
+    parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+
+
+def ink_on(colour: Any) -> str:
+    """Black or white, whichever can be read better on a colour; one of them always has a contrast of 4.58."""
+    return max(("black", "white"), key=lambda ink: contrast(ink, colour))
+
+
+def label(name: str, longest: int = 20) -> str:
+    """A name as it is shown: a long one loses its end, so that it takes no other's place.
+
+    >>> label("rft-nokl"), label("a-name-that-never-ends", 10)
+    ('rft-nokl', 'a-name-th…')
+    """
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
 def headline(figure: Any, title: str, detail: str) -> None:
     """Two lines over the figure, from its left edge: what it shows, and how to read it."""
     figure.suptitle(f"{title}\n{detail}", x=0.01, ha="left", fontsize=7, linespacing=1.35)
 
 
-def save(figure: Any, out: Path, name: str) -> list[Path]:
-    """Write ``name``.pdf and ``name``.png (300 dots per inch); equal figures give equal bytes."""
+def save(figure: Any, out: Path, *names: str | None) -> list[Path]:
+    """Write the figure as PDF and PNG (300 dots per inch), called by the names; equal figures give equal bytes.
+
+    Raises:
+        UserError: where a name could be a path; most come from files.
+    """
+    stem = "-".join(slug(name) for name in names if name is not None)
     paths = []
     with disk.refusing_disk_faults(out):
         for kind, metadata in (("pdf", {"CreationDate": None, "Producer": None}), ("png", {"Software": None})):
             target = io.BytesIO()
             figure.savefig(target, format=kind, dpi=300, metadata=metadata)
-            paths.append(out / f"{name}.{kind}")
+            paths.append(out / f"{stem}.{kind}")
             disk.write(paths[-1], target.getvalue())
     return paths
 
@@ -97,4 +134,6 @@ def command(draw: Callable[..., list[Path]], arguments: Sequence[str] | None = N
     return 0
 
 
-__all__ = ["COLUMN", "FAINT", "INK", "command", "headline", "page", "palette", "save"]
+__all__ = [
+    "COLUMN", "FAINT", "INK", "command", "contrast", "headline", "ink_on", "label", "page", "palette", "save",
+]  # fmt: skip

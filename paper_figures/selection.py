@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
-from harness.core import UserError
+from harness.core import UserError, slug
 from harness.results.matrix import AccuracyMatrix
 from harness.results.published import PublishedRun, published
+from paper_figures.page import label
 
 
 def select(results: Path, runs: Sequence[str] = ()) -> list[PublishedRun]:
     """The runs named, or all of the group (equal stream, scale, base, tasks) that has most published runs.
 
     Raises:
-        UserError: where nothing is published, or the runs named do not belong to one group.
+        UserError: where nothing is published, the runs named do not belong to one group, or a run's record has a name
+            that could be anything but a name.
     """
     found = published(results, runs)
     if not found:
@@ -24,7 +27,19 @@ def select(results: Path, runs: Sequence[str] = ()) -> list[PublishedRun]:
     if runs and len(groups) > 1:
         raise UserError("the runs named differ in stream, scale, base or task versions: name runs of one group")
     group = min(groups, key=lambda name: (-groups[name], name))
-    return [run for run in found if run.group == group]
+    chosen = [run for run in found if run.group == group]
+    for run in chosen:
+        _refuse_names(run)
+    return chosen
+
+
+def _refuse_names(run: PublishedRun) -> None:
+    """Names from files are looked at as names of flags are, before they come into a figure or a file's name."""
+    try:
+        for name in (run.paradigm, run.stream, run.scale, *run.styles, *run.stages, *run.tasks, *run.suites):
+            slug(name)
+    except UserError as error:
+        raise UserError(f"the record of run {run.id} is not drawn: {error}") from error
 
 
 def by_paradigm(runs: Sequence[PublishedRun]) -> dict[str, list[PublishedRun]]:
@@ -56,28 +71,51 @@ def arms(runs: Sequence[PublishedRun], names: Sequence[str]) -> dict[str, list[P
 
 
 Read = Callable[[AccuracyMatrix], Sequence[Sequence[float | None]]]
+Table = list[list[Fraction | None]]
 
 
 def over_seeds(
-    runs: Sequence[PublishedRun], read: Read, fold: Callable[[list[float]], float], style: str | None = None
-) -> list[list[float | None]]:
+    runs: Sequence[PublishedRun], read: Read, fold: Callable[[list[Fraction]], Fraction], style: str | None = None
+) -> Table:
     """A table of the runs' matrices folded cell by cell over the runs; None where one run lacks the cell."""
     tables = [read(run.matrix(style)) for run in runs]
-    folded: list[list[float | None]] = []
+    folded: Table = []
     for rows in zip(*tables, strict=True):
-        cells = [list(values) for values in zip(*rows, strict=True)]
-        folded.append([None if None in values else fold([v for v in values if v is not None]) for values in cells])
+        cells = [[value for value in values if value is not None] for values in zip(*rows, strict=True)]
+        folded.append(
+            [fold([exact(value) for value in values]) if len(values) == len(runs) else None for values in cells]
+        )
     return folded
 
 
-def mean(values: Sequence[float]) -> float:
-    """The arithmetic mean."""
-    return sum(values) / len(values)
+def exact(score: float) -> Fraction:
+    """The fraction of items that a score was before it became a float, so that no half is rounded by chance.
+
+    Scores of up to a million items' parts are told apart by a float.
+
+    >>> exact(0.1) + exact(0.2) == exact(0.3), exact(85 / 200)
+    (True, Fraction(17, 40))
+    """
+    return Fraction(score).limit_denominator(10**6)
+
+
+def mean(values: Sequence[Fraction]) -> Fraction:
+    """The arithmetic mean, exact."""
+    return sum(values, Fraction(0)) / len(values)
+
+
+def percent(value: Fraction) -> str:
+    """Whole percent; a half goes to the even neighbour, whatever the value was the mean of.
+
+    >>> percent(Fraction(17, 40)), percent(Fraction(87, 200))
+    ('42', '44')
+    """
+    return str(round(100 * value))
 
 
 def place(runs: Sequence[PublishedRun]) -> str:
     """Stream and scale in words, for titles, so that no number is taken for another scale's."""
-    return f"{runs[0].stream} stream, {runs[0].scale} scale"
+    return f"{label(runs[0].stream, 16)} stream, {label(runs[0].scale, 16)} scale"
 
 
 def seeds(runs: Sequence[PublishedRun]) -> str:
@@ -85,4 +123,4 @@ def seeds(runs: Sequence[PublishedRun]) -> str:
     return f"seed {runs[0].seed}" if len(runs) == 1 else f"mean of {len(runs)} seeds"
 
 
-__all__ = ["arms", "by_paradigm", "mean", "over_seeds", "place", "seeds", "select"]
+__all__ = ["arms", "by_paradigm", "exact", "mean", "over_seeds", "percent", "place", "seeds", "select"]

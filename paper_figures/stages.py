@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from fractions import Fraction
+from itertools import cycle
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 from harness.core import UserError
 from harness.results.published import PublishedRun
-from paper_figures.page import FAINT, command, headline, page, palette, save
+from paper_figures.page import FAINT, command, headline, label, page, palette, save
 from paper_figures.selection import arms, mean, over_seeds, place, select
 
 ARMS = ("sft", "rft")
@@ -45,30 +47,30 @@ def draw(
         figure.supylabel("accuracy (%)", fontsize=7)
         figure.supxlabel("stage (0: base); dotted: the task's own stage", fontsize=7)
         band = "mean over seeds, band: min to max" if max(map(len, chosen.values())) > 1 else "one seed each"
-        headline(figure, f"{' and '.join(names)}: {place(some)}", band)
-        return save(figure, out, f"stages-{'-'.join(names)}" + ("" if style is None else f"-{style}"))
+        headline(figure, f"{' and '.join(map(label, names))}: {place(some)}", band)
+        return save(figure, out, "stages", *names, style)
 
 
 def _panel(axes: Any, task: int, chosen: dict[str, list[PublishedRun]], style: str | None) -> None:
     """One task's lines; a stage that was not observed leaves a gap."""
     colours = palette(tuple(chosen))
-    for marker, (name, same) in zip(MARKERS, chosen.items(), strict=False):
+    for marker, (name, same) in zip(cycle(MARKERS), chosen.items(), strict=False):
         line, low, high = (
             [_percent(row[task]) for row in over_seeds(same, lambda a: a.scores, fold, style)]
             for fold in (mean, min, max)
         )
         steps = range(len(line))
         count = "1 seed" if len(same) == 1 else f"{len(same)} seeds"
-        label = f"{name}, {style or same[0].style} style\n({count})"
-        axes.plot(steps, line, marker=marker, markersize=2.4, color=colours[name], label=label)
+        words = f"{label(name)}, {style or same[0].style} style\n({count})"
+        axes.plot(steps, line, marker=marker, markersize=2.4, color=colours[name], label=words)
         if len(same) > 1:
             axes.fill_between(steps, low, high, color=colours[name], alpha=0.2, linewidth=0)
     axes.axvline(task + 1, color=FAINT, linestyle=":", linewidth=0.8, zorder=0)
-    axes.set_title(f"{task + 1} {next(iter(chosen.values()))[0].tasks[task]}", pad=2)
+    axes.set_title(f"{task + 1} {label(next(iter(chosen.values()))[0].tasks[task])}", pad=2)
 
 
-def _percent(value: float | None) -> float:
-    return float("nan") if value is None else 100 * value
+def _percent(value: Fraction | None) -> float:
+    return float("nan") if value is None else 100 * float(value)
 
 
 def _ticks(grid: Any, tasks: int) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.core import UserError
+from harness.core import UserError, slug
 from harness.results.leaderboard import Summary, summary
 from harness.store.disk import write
 
@@ -41,14 +41,18 @@ def draw(results: Path, out: Path, runs: Sequence[str] = ()) -> list[Path]:
 
 
 def markdown(rows: Sequence[Summary]) -> str:
-    """The table, best average accuracy first; the standard error stands behind ± where there are several seeds."""
+    """The table, best average accuracy first; the standard error stands behind ± where there are several seeds.
+
+    Raises:
+        UserError: where a paradigm or a style of a published record has no name that fits a table.
+    """
     lines = [
         "| paradigm | style | seeds | " + " | ".join(METRICS) + " |",
         "|---|---|---|" + "---|" * len(METRICS),
     ]
     for row in rows:
         values = " | ".join(_value(row.mean[name], row.error[name]) for name in METRICS)
-        lines.append(f"| {row.paradigm} | {row.style} | {row.n} | {values} |")
+        lines.append(f"| {slug(row.paradigm)} | {slug(row.style)} | {row.n} | {values} |")
     return "\n".join([*lines, ""])
 
 

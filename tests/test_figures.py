@@ -7,32 +7,42 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.asking.styles import DIRECT
 from harness.core import UserError
 from harness.results.cells import read_cells, write_cells
-from harness.results.publish import publish
-from paper_figures import FIGURES, matrix, page, stages, suites
-from paper_figures.selection import by_paradigm, mean, over_seeds, select
-from tests.fake_runs import MTL, RFT, SFT, SHORT, STREAM, fake_run
+from paper_figures import FIGURES, matrix, page, selection, stages, suites
+from paper_figures.selection import by_paradigm, exact, mean, over_seeds, percent, select
+from tests.fake_published import LONG, MTL, RFT, SFT, SHORT, published_run
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("figures")
     for seed in range(2):
-        publish(fake_run(folder / "runs", SFT, seed=seed, drift=-0.1), folder / "results")
-        publish(fake_run(folder / "runs", RFT, seed=seed, forgets=0.0), folder / "results")
-    publish(fake_run(folder / "runs", MTL), folder / "results")
-    return folder / "results"
+        published_run(folder, SFT, seed=seed, drift=-0.1)
+        published_run(folder, RFT, seed=seed)
+    published_run(folder, MTL)
+    return folder
 
 
 @pytest.fixture
 def results(whole, tmp_path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "results"))
+
+
+def named(results: Path, paradigm: str, seed: int = 0) -> str:
+    """The id of the one run of a paradigm and a seed."""
+    (path,) = (results / "runs").glob(f"{paradigm}-short-twin-s{seed}-*")
+    return path.name
 
 
 def words_of(module, results, out, monkeypatch, *arguments, **options) -> list[str]:
@@ -41,7 +51,7 @@ def words_of(module, results, out, monkeypatch, *arguments, **options) -> list[s
 
     found = []
 
-    def keep(figure, out, name):
+    def keep(figure, out, *names):
         figure.draw_without_rendering()
         found.extend(text.get_text() for text in figure.findobj(Text) if text.get_visible())
         return []
@@ -80,8 +90,8 @@ def test_a_figure_states_the_scale(name, results, tmp_path, monkeypatch):
 def seven(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("seven")
     for paradigm in (SFT, RFT, replace(RFT, name="rft-nocot", style=DIRECT)):
-        publish(fake_run(folder / "runs", paradigm, stream=STREAM, items=4), folder / "results")
-    return folder / "results"
+        published_run(folder, paradigm, stream=LONG, items=20)
+    return folder
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -90,7 +100,7 @@ def test_no_text_is_small_cut_off_or_on_top_of_another(name, seven, tmp_path, mo
 
     module = importlib.import_module(FIGURES[name])
 
-    def measure(figure, out, name):
+    def measure(figure, out, *names):
         figure.draw_without_rendering()
         page_box = figure.bbox
         # an empty string, and a tick beyond the limits of its axis, is not drawn
@@ -125,11 +135,11 @@ def test_no_text_is_small_cut_off_or_on_top_of_another(name, seven, tmp_path, mo
 
 
 def test_the_heat_map_shows_the_run_in_percent(results, tmp_path, monkeypatch):
-    words = words_of(matrix, results, tmp_path, monkeypatch, ["rft-short-s1"])
-    (run,) = select(results, ["rft-short-s1"])
+    words = words_of(matrix, results, tmp_path, monkeypatch, [named(results, "rft", 1)])
+    (run,) = select(results, [named(results, "rft", 1)])
     a = run.matrix()
     shown = [
-        f"{100 * value:.0f}" for tasks, extra in zip(a.scores, a.general, strict=True) for value in (*tasks, *extra)
+        percent(exact(value)) for tasks, extra in zip(a.scores, a.general, strict=True) for value in (*tasks, *extra)
     ]
     assert sorted(text for text in words if text.isdigit()) == sorted(shown)
     assert {"base", "1 gqa", "2 pathvqa", "pope"} <= set(words)
@@ -142,18 +152,18 @@ def test_without_names_there_is_a_heat_map_of_each_paradigm(results, tmp_path):
 
 
 def test_a_cell_that_was_not_observed_is_a_dash_and_not_a_zero(results, tmp_path, monkeypatch):
-    path = results / "runs" / "sft-short-s0" / "cells.csv"
+    path = results / "runs" / named(results, "sft") / "cells.csv"
     kept = [cell for cell in read_cells(path) if (cell.stage, cell.task) != (1, "pathvqa")]
     path.write_text(write_cells(kept))
-    words = words_of(matrix, results, tmp_path, monkeypatch, ["sft-short-s0"])
+    words = words_of(matrix, results, tmp_path, monkeypatch, [named(results, "sft")])
     assert words.count("\N{EN DASH}") == 1
 
 
 def test_folding_over_seeds_needs_every_seed(results):
     runs = by_paradigm(select(results))["sft"]
     tables = [run.matrix().scores for run in runs]
-    assert over_seeds(runs, lambda a: a.scores, mean)[1][0] == (tables[0][1][0] + tables[1][1][0]) / 2
-    assert over_seeds(runs, lambda a: a.scores, min)[2][1] == min(table[2][1] for table in tables)
+    assert over_seeds(runs, lambda a: a.scores, mean)[1][0] == (exact(tables[0][1][0]) + exact(tables[1][1][0])) / 2
+    assert over_seeds(runs, lambda a: a.scores, min)[2][1] == exact(min(table[2][1] for table in tables))
     holed = replace(runs[0], cells=tuple(cell for cell in runs[0].cells if cell.task != "gqa"))
     assert over_seeds([holed, runs[1]], lambda a: a.scores, mean)[1][0] is None
 
@@ -162,14 +172,14 @@ def test_the_stages_figure_says_what_its_band_is(results, tmp_path, monkeypatch)
     words = words_of(stages, results, tmp_path, monkeypatch)
     assert any("band: min to max" in text for text in words)
     assert {"sft, direct style\n(2 seeds)", "rft, cot style\n(2 seeds)"} <= set(words)
-    words = words_of(stages, results, tmp_path, monkeypatch, ["sft-short-s0", "rft-short-s0"])
+    words = words_of(stages, results, tmp_path, monkeypatch, [named(results, "sft"), named(results, "rft")])
     assert not any("band" in text for text in words)
 
 
 def test_lines_of_the_stages_figure_are_the_means(results, tmp_path, monkeypatch):
     drawn = {}
 
-    def keep(figure, out, name):
+    def keep(figure, out, *names):
         drawn.update({line.get_label().split(",")[0]: list(line.get_ydata()) for line in figure.axes[0].get_lines()})
         return []
 
@@ -180,26 +190,31 @@ def test_lines_of_the_stages_figure_are_the_means(results, tmp_path, monkeypatch
     assert drawn["rft"] == pytest.approx(expected)
 
 
-def test_suites_show_each_seed_and_the_base_of_the_same_style(results, tmp_path, monkeypatch):
-    drawn = []
+def test_suites_show_each_seeds_change_in_both_styles_on_one_axis(results, tmp_path, monkeypatch):
+    drawn, axes = {}, []
 
-    def keep(figure, out, name):
-        drawn.extend([list(line.get_xdata()) for line in figure.axes[0].get_lines()])
+    def keep(figure, out, *names):
+        axes.extend(figure.axes)
+        for line in figure.axes[0].get_lines():
+            if len(line.get_xdata()) and line.get_marker() in suites.MARKERS:
+                drawn.setdefault(line.get_marker(), []).append(list(line.get_xdata()))
         return []
 
     monkeypatch.setattr(suites, "save", keep)
     suites.draw(results, tmp_path)
     runs = by_paradigm(select(results))
-    base, points = drawn[0], drawn[3]
-    assert base == [100 * runs["sft"][0].matrix("direct").general[0][0]] * 2
-    assert points == [100 * run.matrix("direct").general[-1][0] for run in runs["sft"]]
+    for marker, style in zip(suites.MARKERS, ("cot", "direct"), strict=False):
+        tables = [[run.matrix(style).general for run in runs[name]] for name in ("sft", "mtl", "rft")]
+        wanted = [[100 * (table[-1][0] - table[0][0]) for table in same] for same in tables]
+        assert [pytest.approx(points) for points in wanted] == drawn[marker]
+    assert len({axis.get_xlim() for axis in axes}) == 1
 
 
 def test_the_largest_group_of_comparable_runs_is_drawn(results, tmp_path):
-    publish(fake_run(tmp_path / "runs", RFT, seed=7, versions=2), results)
+    published_run(results, RFT, seed=7, scorer="exact-v2")
     assert {run.seed for run in select(results)} == {0, 1}
     with pytest.raises(UserError, match="differ in stream"):
-        select(results, ["rft-short-s7", "rft-short-s0"])
+        select(results, [named(results, "rft", 7), named(results, "rft")])
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -212,28 +227,28 @@ def test_figures_without_data_are_refused_in_one_line(name, tmp_path):
 
 def test_what_a_figure_lacks_is_said(results, tmp_path):
     with pytest.raises(UserError, match="no run of rft"):
-        stages.draw(results, tmp_path, ["sft-short-s0"])
+        stages.draw(results, tmp_path, [named(results, "sft")])
     with pytest.raises(UserError, match="one task after another"):
         stages.draw(results, tmp_path, names=("sft", "mtl"))
     with pytest.raises(UserError, match="not published"):
-        matrix.draw(results, tmp_path, ["sft-short-s9"])
-    path = results / "runs" / "rft-short-s0" / "cells.csv"
+        matrix.draw(results, tmp_path, ["sft-short-twin-s9"])
+    path = results / "runs" / named(results, "rft") / "cells.csv"
     path.write_text(write_cells([cell for cell in read_cells(path) if cell.task != "pope"]))
     with pytest.raises(UserError, match="lacks a suite"):
-        suites.draw(results, tmp_path, ["rft-short-s0"])
+        suites.draw(results, tmp_path, [named(results, "rft")])
 
 
 def test_two_recipes_of_one_name_have_no_mean(results, tmp_path):
-    publish(fake_run(tmp_path / "runs", replace(SFT, rate=3.0), seed=5), results)
+    published_run(results, replace(SFT, rate=3.0), seed=5)
     with pytest.raises(UserError, match="differ in their settings"):
         matrix.draw(results, tmp_path)
-    assert matrix.draw(results, tmp_path, ["sft-short-s5", "sft-short-s0"])
+    assert matrix.draw(results, tmp_path, [named(results, "sft", 5), named(results, "sft")])
 
 
 def test_a_stream_without_suites_has_matrix_and_stages_but_no_suites(tmp_path):
     bare = replace(SHORT, name="bare", general=())
     for paradigm in (SFT, RFT):
-        publish(fake_run(tmp_path / "runs", paradigm, stream=bare), tmp_path / "results")
+        published_run(tmp_path / "results", paradigm, stream=bare)
     assert matrix.draw(tmp_path / "results", tmp_path)
     assert stages.draw(tmp_path / "results", tmp_path)
     with pytest.raises(UserError, match="no general suite"):
@@ -242,8 +257,9 @@ def test_a_stream_without_suites_has_matrix_and_stages_but_no_suites(tmp_path):
 
 def test_a_figure_is_a_script(results, tmp_path):
     arguments = [sys.executable, "-m", "paper_figures.matrix", "--results", str(results), "--out", str(tmp_path / "o")]
-    done = subprocess.run([*arguments, "sft-short-s0"], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(tmp_path / "o" / f"matrix-sft-short-s0.{kind}") for kind in ("pdf", "png")]
+    name = named(results, "sft")
+    done = subprocess.run([*arguments, name], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(tmp_path / "o" / f"matrix-{name}.{kind}") for kind in ("pdf", "png")]
     assert page.command(matrix.draw, ["nobody", "--results", str(results)]) == 2
 
 
@@ -251,3 +267,149 @@ def test_sft_and_rft_keep_their_colours_beside_others():
     alone, crowd = page.palette(("sft", "rft")), page.palette(("mtl", "rft", "rft-nokl", "sft", "x", "y"))
     assert (alone["sft"], alone["rft"]) == (crowd["sft"], crowd["rft"])
     assert len(set(crowd.values())) == 6
+
+
+# --- what a reader must be able to trust, and names from files
+
+
+def test_the_base_is_printed_alike_whatever_it_is_the_mean_of(tmp_path, monkeypatch):
+    for seed in range(3):
+        published_run(tmp_path, SFT, seed=seed)
+    published_run(tmp_path, MTL)
+    rng = Random(0)
+    halves = {name: rng.randrange(5, 200, 2) / 200 for name in (*SHORT.tasks, *SHORT.general)}
+    for path in tmp_path.glob("runs/*/cells.csv"):
+        cells = [replace(cell, score=halves[cell.task]) if cell.stage == 0 else cell for cell in read_cells(path)]
+        path.write_text(write_cells(cells))
+    printed = []
+    for name in ("sft", "mtl"):
+        ids = [path.name for path in tmp_path.glob(f"runs/{name}-*")]
+        runs = select(tmp_path, ids)
+        printed.append([percent(value) for value in over_seeds(runs, lambda a: a.scores, mean, "direct")[0]])
+    assert printed[0] == printed[1] == [str(round(Decimal(str(100 * halves[name])))) for name in SHORT.tasks]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 2000)), min_size=1, max_size=7), st.integers(1, 9))
+def test_a_mean_is_exact_and_its_halves_go_to_the_even(pairs, seeds):
+    pairs = [(min(right, items), items) for right, items in pairs]
+    for right, items in pairs:
+        assert mean([exact(right / items)] * seeds) == Fraction(right, items)
+        tenths = sum([0.1] * right) / items  # annotators' scores add up with errors of a float
+        assert exact(tenths) == Fraction(right, 10 * items)
+    wanted = Fraction(sum(Fraction(right, items) for right, items in pairs), len(pairs))
+    assert mean([exact(right / items) for right, items in pairs]) == wanted
+    assert abs(int(percent(wanted)) - 100 * wanted) <= Fraction(1, 2)
+
+
+def test_text_can_be_read_on_every_colour(results, tmp_path, monkeypatch):
+    import matplotlib
+    from matplotlib.patches import Rectangle
+
+    shades = matplotlib.colormaps["Blues"]
+    colours = [shades(n / 255) for n in range(256)]
+    colours += [(r / 8, g / 8, b / 8) for r in range(9) for g in range(9) for b in range(9)]
+    assert all(page.contrast(page.ink_on(colour), colour) >= 4.5 for colour in colours)
+    assert page.contrast("#777777", "white") == pytest.approx(4.478, abs=1e-3)
+    assert min(page.contrast(ink, "white") for ink in (page.INK, page.FAINT)) >= 4.5
+    seen = []
+
+    def keep(figure, out, *names):
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        squares = [patch for patch in axes.patches if isinstance(patch, Rectangle) and patch.get_facecolor()[3]]
+        for text in axes.texts:
+            (under,) = [square for square in squares if square.get_bbox().contains(*text.get_position())]
+            seen.append(page.contrast(text.get_color(), under.get_facecolor()))
+        return []
+
+    monkeypatch.setattr(matrix, "save", keep)
+    matrix.draw(results, tmp_path)
+    assert len(seen) == 2 * 3 * 3 + 2 * 3
+    assert min(seen) >= 4.5
+
+
+def test_a_single_stage_is_called_by_its_paradigm(tmp_path, monkeypatch):
+    published_run(tmp_path, replace(MTL, name="more-pretraining"))
+    words = words_of(matrix, tmp_path, tmp_path, monkeypatch)
+    assert "1 more-pretraining" in words
+    assert not any("joint" in text or "framed" in text for text in words)
+
+
+HOSTILE = [
+    "x/../../../y",
+    "..",
+    "/etc/x",
+    "$x_$",
+    "a$b$",
+    "\x1b[31m",
+    "a\nb",
+    "[red]x[/red]",
+    "",
+    "\u202ex",
+    "A",
+    "x" * 65,
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("field", ["paradigm", "stream", "scale", "tasks", "suites", "stages", "style"])
+def test_a_name_from_a_file_is_refused_as_one_from_a_flag(results, tmp_path, monkeypatch, name, field):
+    (run,) = select(results, [named(results, "sft")])
+    record = run.record
+    if field in ("paradigm", "stream", "scale"):
+        record = replace(record, **{field: {**getattr(record, field), "name": name}})
+    elif field == "style":
+        record = replace(record, style=name)
+    elif field == "stages":
+        record = replace(record, stages=(replace(record.stages[0], name=name), *record.stages[1:]))
+    else:
+        key = {"tasks": "tasks", "suites": "general"}[field]
+        record = replace(record, stream={**record.stream, key: [name]})
+    monkeypatch.setattr(selection, "published", lambda results, ids: [replace(run, record=record)])
+    for module in (matrix, stages, suites):
+        with pytest.raises(UserError, match="is not drawn") as refusal:
+            module.draw(results, tmp_path / "out")
+        assert str(refusal.value).isprintable()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_makes_a_figure_a_file_elsewhere(tmp_path, name):
+    with page.page(1.0) as figure, pytest.raises(UserError, match="name"):
+        page.save(figure, tmp_path / "out", "matrix", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["$x_$", "$\\frac{$", "a$", "\\alpha", "x_y^z", "{", "%#&~"])
+def test_a_dollar_sign_is_drawn_as_one(tmp_path, name):
+    with page.page(1.5) as figure:
+        axes = figure.add_subplot()
+        axes.set_xticks([0, 1], [name, name])
+        axes.plot([0, 1], [0, 1], label=name)
+        axes.legend()
+        page.headline(figure, name, name)
+        pdf, _ = page.save(figure, tmp_path, "dollar")
+        drawn = [*axes.get_xticklabels(), figure._suptitle, *axes.get_legend().get_texts()]
+    assert not any(text.get_parse_math() for text in drawn)
+    assert pdf.is_file()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_longest_names_leave_room_for_the_figure(name, tmp_path, monkeypatch):
+    long = {"sft": "s" * 64, "rft": "r" * 64}
+    stream = replace(SHORT, name="t" * 64)
+    for paradigm in (SFT, RFT):
+        published_run(tmp_path, replace(paradigm, name=long[paradigm.name]), stream=stream)
+    module = importlib.import_module(FIGURES[name])
+    monkeypatch.setattr(selection, "slug", lambda name: name)
+    options = {"names": tuple(long.values())} if name == "stages" else {}
+    sizes = []
+
+    def keep(figure, out, *names):
+        figure.draw_without_rendering()
+        sizes.extend(axes.get_window_extent().width / figure.bbox.width for axes in figure.axes)
+        return []
+
+    monkeypatch.setattr(module, "save", keep)
+    module.draw(tmp_path, tmp_path, **options)
+    assert min(sizes) > 0.2

@@ -117,11 +117,16 @@ def run_id(run: Run) -> str:
         raise UserError(f"split {run.split!r} is not for evaluation: use test or validation")
     if run.scale.train_items is None and run.data is None:
         raise UserError(f"scale {run.scale.name} wants the official data: add --data FOLDER, or use --scale twin")
-    parts = [slug(run.paradigm.name), slug(run.stream.name), slug(run.scale.name), f"s{run.seed}"]
-    parts += [f"limit{run.limit}"] if run.limit is not None else []
-    parts += ["validation"] if run.split == "validation" else []
-    parts += ["data"] if run.data is not None else []
-    return "-".join([*parts, digest(declared(run))[:8]])
+    return id_of((run.paradigm.name, run.stream.name, run.scale.name), declared(run))
+
+
+def id_of(names: tuple[str, str, str], known: Mapping[str, Any]) -> str:
+    """A run's id from the names of paradigm, stream and scale, and from what it was ``declared`` to be."""
+    parts = [*map(slug, names), f"s{known['seed']}"]
+    parts += [f"limit{known['limit']}"] if known["limit"] is not None else []
+    parts += ["validation"] if known["split"] == "validation" else []
+    parts += ["data"] if known["official"] else []
+    return "-".join([*parts, digest(known)[:8]])
 
 
 def declared(run: Run) -> dict[str, Any]:

@@ -1,50 +1,95 @@
-"""Finished runs that no model made: folders as the runner leaves them, with scores drawn from a seeded generator."""
+"""Finished runs that no model made: folders as the runner leaves them, whose replies mark to their cells.
+
+The nouns are registered only while a made-up run is published or marked (``registered``), so that names such as sft,
+default and twin can mean small things here and the project's own everywhere else.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
-from harness.asking.evaluate import mean
-from harness.asking.styles import COT, DIRECT
-from harness.core import Cell, Decoding, Paradigm, Row, Run, Scale, Stream, joint, plain
-from harness.results.cells import write_cells
-from harness.store.tables import to_parquet
-
-TASKS = ("scienceqa", "textvqa", "vizwiz", "gqa", "geometry3k", "pathvqa", "super-clevr")
-SUITES = ("mmmu", "mmlu-pro", "pope")
-
-
-def train(job: Any) -> Any:
-    """Stand where a learner stands."""
-    raise AssertionError("a made-up run trains nothing")
-
-
-STREAM = Stream(name="default", tasks=TASKS, epochs=dict.fromkeys(TASKS, 1), general=SUITES)
-SHORT = Stream(name="short", tasks=("gqa", "pathvqa"), epochs={"gqa": 1, "pathvqa": 1}, general=("pope",))
-SFT = Paradigm(name="sft", learn=train, style=DIRECT)
-RFT = Paradigm(name="rft", learn=train, style=COT, kl=0.01)
-MTL = replace(SFT, name="mtl", stages=joint)
-SCALE = Scale(
-    name="twin",
-    model="twin-base",
-    precision="float32",
-    sft_batch=16,
-    rollouts=8,
-    prompts_per_update=8,
-    updates_per_rollout_batch=4,
-    decodings={name: Decoding(name="greedy-8", max_new_tokens=8) for name in ("direct", "cot")},
-    rates={"sft": 1e-3, "grpo": 1e-4},
-    train_items=64,
-    test_items=10,
-    eval_batch=16,
-    min_pixels=2304,
-    max_pixels=2304,
-    max_prompt_tokens=256,
+from baselines.rft import RFT, RIF_RFT
+from baselines.sft import MTL, SFT
+from harness import registry
+from harness.asking.engines.kinds import TRANSFORMERS
+from harness.asking.evaluate import cell_of
+from harness.asking.styles import COT, DIRECT, write_cot
+from harness.core import (
+    Example,
+    Mark,
+    Observation,
+    Paradigm,
+    Reply,
+    Run,
+    Stream,
+    Task,
+    Trained,
+    Verdict,
+    digest,
+    plain,
+    replace,
+    stage_seed,
 )
+from harness.observe import View, file_name, view_of
+from harness.results import publish as publishing
+from harness.results.cells import write_cells
+from harness.run_inputs import declared, observations, run_id
+from harness.scales import TWIN
+from harness.store.checkpoints import Store
+from harness.store.lineage import Costs, stage_key
+from harness.store.record import RunRecord, StageRecord
+from harness.store.tables import to_parquet
+from harness.store.typed import SCHEMA, dump
+
+SHORT = Stream(name="short", tasks=("gqa", "pathvqa"), epochs={"gqa": 1, "pathvqa": 1}, general=("pope",))
+ENVIRONMENT = {"commit": "c" * 40, "cpu": "made up"}
+COSTS = Costs(
+    items=4, kept=4, optimiser_steps=1, sampled_tokens=0, trained_tokens=8, filter_rollouts=0, filter_sampled_tokens=0,
+    seconds=1.5, filter_seconds=0.0,
+)  # fmt: skip
+_nouns: dict[str, dict[str, Any]] = {}  # of each run that was made up, by its id
+
+
+def worth(answer: str, example: Example) -> float:
+    """1 for the gold answer and 0.3 for one that is nearly it."""
+    return {example.answers[0]: 1.0, "nearly": 0.3}.get(answer, 0.0)
+
+
+def question(name: str, split: str, index: int) -> Example:
+    """A question; two and two are of one group."""
+    return Example(
+        id=f"{name}-{split}-{index}", question=f"{name} {index}?", answers=("yes",), group=f"{name}-{index // 2}"
+    )
+
+
+def task(name: str, version: int) -> Task:
+    """A task of questions without pictures."""
+    return Task(
+        name=name, version=version, cite="none", licence="Apache-2.0", suffix="yes or no", score=worth,
+        twin=partial(question, name),
+    )  # fmt: skip
+
+
+@contextmanager
+def registered(name: str, **others: Any) -> Iterator[None]:
+    """The nouns of a made-up run, and no others, as long as it lasts; ``others`` take the place of those of a name."""
+    module = ModuleType("made_up")
+    vars(module).update({**_nouns[name], **others})
+    with patch.object(registry, "_modules", lambda: iter([module])):
+        yield
+
+
+def publish(folder: Path, results: Path, **others: Any) -> Path:
+    """Publish a made-up run with its nouns registered, some of them replaced by ``others``."""
+    with registered(folder.name, **others):
+        return publishing.publish(Store(folder.parent), folder, results)
 
 
 def fake_run(
@@ -54,65 +99,127 @@ def fake_run(
     seed: int = 0,
     stream: Stream = SHORT,
     items: int = 10,
-    versions: int = 1,
+    version: int = 1,
     forgets: float = 0.1,
     drift: float = 0.0,
-    asked: dict[str, Any] | None = None,
-    record: dict[str, Any] | None = None,
+    base: str = "b" * 64,
+    environment: Mapping[str, Any] = ENVIRONMENT,
+    record: Mapping[str, Any] | None = None,
+    **asked: Any,
 ) -> Path:
-    """A finished run's folder; ``asked`` and ``record`` overwrite fields of run.json.
+    """A finished run's folder; ``asked`` are other fields of its Run, ``record`` overwrites fields of run.json.
 
     A task starts at 0.4, reaches 0.8 at its stage and loses ``forgets`` a stage after it; suites change by ``drift``.
+    The store ``out`` holds its checkpoints, whose weights say no more than which stage they are.
     """
-    name = f"{paradigm.name}-{stream.name}-s{seed}"
+    scale = replace(TWIN, test_items=items)
+    run = Run(paradigm=paradigm, stream=stream, scale=scale, seed=seed, **asked)
+    tasks = {name: task(name, version) for name in (*stream.tasks, *stream.general)}
+    nouns = {"paradigm": paradigm, "stream": stream, "scale": scale, "engine": TRANSFORMERS, **tasks}
+    _nouns[""] = nouns
+    with registered(""):
+        name, looked, view, known = run_id(run), observations(run), view_of(run, TRANSFORMERS), declared(run)
+    _nouns[name] = nouns
     folder = out / name
-    stages = paradigm.stages(stream)
-    rng = Random(f"{name}/{versions}")
-    cells = []
-    (folder / "rows").mkdir(parents=True)
-    for index, stage in enumerate(("base", *(stage.name for stage in stages))):
-        for task in (*stream.tasks, *stream.general):
-            learned = next((n for n, job in enumerate(stages, 1) if task in job.tasks), None)
-            level = 0.4 if learned is None or index < learned else 0.8 - forgets * (index - learned)
-            level += drift * index if learned is None else 0
-            for style in (DIRECT, COT):
-                rows = made_up_rows(rng, task, items, min(max(level, 0.02), 0.98))
-                (folder / "rows" / f"{index}-{task}-{style.name}.parquet").write_bytes(to_parquet(Row, rows))
-                cells.append(
-                    Cell(
-                        run=name, stage=index, stage_name=stage, task=task, style=style.name, decoding="greedy-8",
-                        scorer=f"exact_match-v{versions}", n=items, score=mean([row.score for row in rows]),
-                        malformed=mean([row.malformed for row in rows]), truncated=0.0, weights=f"{index:064x}",
-                        data="d" * 64,
-                    )
-                )  # fmt: skip
-    (folder / "cells.csv").write_bytes(write_cells(cells).encode())
-    (folder / "costs.json").write_text(json.dumps({"id": name, "stages": {}}) + "\n")
-    run = plain(Run(paradigm=paradigm, stream=stream, scale=SCALE, seed=seed))
-    content = {
-        "schema": 1,
-        "id": name,
-        "finished": True,
-        "run": {**run, **(asked or {})},
-        "task_versions": dict.fromkeys((*stream.tasks, *stream.general), versions),
-        "base_digest": "b" * 64,
-        "stages": [{"index": n, "name": stage.name} for n, stage in enumerate(stages, 1)],
-        **(record or {}),
-    }
-    (folder / "run.json").write_text(json.dumps(content, indent=2) + "\n")
+    stages = make_stages(Store(out), folder, run, base, environment)
+    weights = [base, *(str(stage.weights) for stage in stages)]
+    cells = make_cells(folder, view, looked, weights, environment, forgets, drift)
+    (folder / "cells.csv").write_text(write_cells(cells))
+    (folder / "costs.json").write_bytes(dump({"schema": SCHEMA, "id": name, "stages": {"1": plain(COSTS)}}))
+    content = RunRecord(
+        schema=SCHEMA, id=name, declared=known, finished=True, paradigm=plain(paradigm), stream=plain(stream),
+        scale=plain(scale), seed=seed, limit=run.limit, split=run.split, official=False, style=paradigm.style.name,
+        base=base, scorers={one: view.scorer(one) for one in tasks},
+        data={one: asked.data for one, asked in view.asked.items()}, stages=stages, observations=looked,
+        environments={digest(environment)[:12]: dict(environment)},
+    )  # fmt: skip
+    (folder / "run.json").write_bytes(dump({**plain(content), **(record or {})}))
     return folder
 
 
-def made_up_rows(rng: Random, task: str, items: int, level: float) -> list[Row]:
-    """Rows that are right with probability ``level``, partly right or unreadable now and then."""
-    rows = []
-    for n in range(items):
-        right, malformed = rng.random() < level, rng.random() < 0.05
-        score = 0.0 if malformed else rng.choice((0.3, 1.0)) if right and task == "textvqa" else float(right)
-        rows.append(
-            Row(
-                example=f"{task}-test-{n}", group=f"{task}-{n // 2}", prompt_digest="0" * 16, reply="yes",
-                read=None if malformed else "yes", score=score, malformed=malformed, truncated=False, tokens=2,
+def make_stages(
+    store: Store, folder: Path, run: Run, base: str, environment: Mapping[str, Any]
+) -> tuple[StageRecord, ...]:
+    """The checkpoints of a run, each from the one before it, with a selector's verdicts where there is one."""
+    found, parent = [], base
+    folder.mkdir(parents=True)
+    for number, stage in enumerate(run.paradigm.stages(run.stream), 1):
+        inputs = {"parent": parent, "stage": stage.name, "run": folder.name}
+        key, model = stage_key(inputs), store.root / "model"
+        model.mkdir(exist_ok=True)
+        (model / "model.safetensors").write_text(f"{folder.name} {stage.name}")
+        if run.paradigm.select is not None:
+            verdicts = [
+                Verdict(task=name, id=f"{name}-{n}", kept=n > 0, correct=n, rollouts=8, sampled_tokens=16)
+                for name in stage.tasks
+                for n in range(2)
+            ]
+            (folder / f"verdicts-{number}.parquet").write_bytes(to_parquet(Verdict, verdicts, {"stage": key}))
+        trained = Trained(weights=model, optimiser_steps=1, sampled_tokens=0, trained_tokens=8)
+        how: dict[str, Any] = {"reference": None, "costs": COSTS, "inputs": inputs, "environment": environment}
+        if store.has(key):
+            made = store.checkpoint(key, parent)
+            assert made is not None
+        else:
+            made = store.finish(key, trained, stage=stage.name, parent=parent, **how)
+        found.append(
+            StageRecord(
+                name=stage.name, tasks=stage.tasks, key=key, seed=stage_seed(run.seed, stage.name), parent=parent,
+                weights=made.weights, environment=digest(environment)[:12],
             )
         )  # fmt: skip
-    return rows
+        parent = made.weights
+    return tuple(found)
+
+
+def make_cells(
+    folder: Path,
+    view: View,
+    looked: Sequence[Observation],
+    weights: Sequence[str],
+    environment: Mapping[str, Any],
+    forgets: float,
+    drift: float,
+) -> list[Any]:
+    """The cells of a run, with the files of their replies and marks."""
+    rng = Random(folder.name)
+    stages = view.run.paradigm.stages(view.run.stream)
+    cells = []
+    for place in ("replies", "marks"):
+        (folder / place).mkdir()
+    for one in looked:
+        learned = next((n for n, stage in enumerate(stages, 1) if one.name in stage.tasks), None)
+        level = 0.4 if learned is None or one.stage < learned else 0.8 - forgets * (one.stage - learned)
+        level += drift * one.stage if learned is None else 0
+        replies = made_up_replies(rng, view, one, min(max(level, 0.02), 0.98))
+        marks = view.marks(one, replies)
+        key = view.key(weights[one.stage], one)
+        content = to_parquet(Reply, replies, key, {"environment": environment})
+        (folder / "replies" / file_name(one)).write_bytes(content)
+        bound = {"replies": digest(key), "scorer": view.scorer(one.name), "style": one.style}
+        (folder / "marks" / file_name(one)).write_bytes(to_parquet(Mark, marks, bound))
+        belongs = {"run": folder.name, "scorer": view.scorer(one.name), "engine": view.engine}
+        data = view.asked[one.name].data
+        cells.append(cell_of(replies, marks, one, **belongs, weights=weights[one.stage], data=data))
+    return cells
+
+
+def made_up_replies(rng: Random, view: View, one: Observation, level: float) -> list[Reply]:
+    """Replies that are right with probability ``level``; now and then nearly right, unreadable or cut off."""
+    replies = []
+    for text, example in zip(view.texts(one), view.asked[one.name].examples, strict=True):
+        said = ("nearly" if rng.random() < 0.2 else "yes") if rng.random() < level else "no"
+        reply = write_cot(said, "so") if one.style == "cot" else said
+        replies.append(
+            Reply(
+                example=example.id, group=example.group, prompt_digest=digest(text)[:16],
+                text="" if rng.random() < 0.05 else reply, tokens=rng.randint(1, 8), truncated=rng.random() < 0.1,
+            )
+        )  # fmt: skip
+    return replies
+
+
+__all__ = [
+    "COT", "DIRECT", "ENVIRONMENT", "MTL", "RFT", "RIF_RFT", "SFT", "SHORT", "fake_run", "publish", "question",
+    "registered", "task",
+]  # fmt: skip

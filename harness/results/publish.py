@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.core import UserError, Verdict, digest, plain
+from harness.core import UserError, Verdict, digest, plain, stage_seed
 from harness.results.cells import write_cells
 from harness.results.leaderboard import rebuild
-from harness.results.probes import PROBES
+from harness.results.probes import PROBES, read_probes, write_probes
 from harness.results.published import CELLS, RUNS, PublishedRun, read_run
 from harness.results.remark import Marked, marked
 from harness.store import disk
@@ -44,29 +44,32 @@ def publish(store: Store, run_folder: Path, results: Path, data: Path | None = N
     run = read_run(run_folder)
     refuse_unfit(run)
     target = results / RUNS / run.id
-    if target.exists() and (target / CELLS).is_file() and (target / CELLS).read_text() != write_cells(run.cells):
+    if (target / CELLS).is_file() and (target / CELLS).read_bytes() != write_cells(run.cells).encode():
         raise UserError(f"{target} holds other numbers of the run {run.id}: remove that folder to publish these")
     costs = read_costs(run_folder)
-    refuse_other_checkpoints(store, run)
+    environments = dict(run.record.environments)
+    environments |= environments_of(refuse_other_checkpoints(store, run))
     found = list(marked(run_folder, run.record, data))
     refuse_other_cells(run, found)
-    environments = {**run.record.environments, **environments_of(found)}
+    environments |= environments_of([one.replies.about.get("environment", {}) for one in found])
     refuse_unclean(run, environments)
+    files = {
+        REPLIES: replies_table(found),
+        MARKS: marks_table(found),
+        CELLS: write_cells(run.cells).encode(),
+        COSTS: dump(plain(costs)),
+        RECORD: dump(without_places({**plain(run.record), "environments": environments})),
+        VERDICTS: verdicts_table(run_folder, run),
+        PROBES: probes_table(run_folder, run),
+    }
     with disk.refusing_disk_faults(results):
         target.parent.mkdir(parents=True, exist_ok=True)
-        disk.sweep(target.parent)
-        draft = disk.aside(target)
-        shutil.rmtree(draft, ignore_errors=True)
+        disk.sweep(results)
+        draft = disk.draft_folder(target)
         try:
-            disk.write(draft / REPLIES, replies_table(found))
-            disk.write(draft / MARKS, marks_table(found))
-            disk.write(draft / CELLS, write_cells(run.cells).encode())
-            disk.write(draft / COSTS, dump(plain(costs)))
-            disk.write(draft / RECORD, dump(without_places({**plain(run.record), "environments": environments})))
-            if verdicts := verdicts_table(run_folder, run):
-                disk.write(draft / VERDICTS, verdicts)
-            if (run_folder / PROBES).is_file():
-                disk.write(draft / PROBES, (run_folder / PROBES).read_bytes())
+            for name, content in files.items():
+                if content:
+                    disk.write(draft / name, content)
             disk.replace_folder(draft, target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -77,7 +80,7 @@ def publish(store: Store, run_folder: Path, results: Path, data: Path | None = N
 def refuse_unfit(run: PublishedRun) -> None:
     """Raise UserError where a run may not stand beside whole runs: limited, off the test split, or unfinished."""
     record = run.record
-    if record.limit is not None or "-limit" in record.id:
+    if record.limit is not None:
         raise UserError(f"run {run.id} is limited: only whole runs are published")
     if record.split != "test":
         raise UserError(f"run {run.id} is on the {record.split} split: only runs on the test split are published")
@@ -91,34 +94,52 @@ def refuse_unfit(run: PublishedRun) -> None:
         run.matrix(style)
 
 
-def refuse_other_checkpoints(store: Store, run: PublishedRun) -> None:
-    """Raise UserError where a stage's checkpoint is there and is not the one that the record names."""
-    parent = run.record.base
+def refuse_other_checkpoints(store: Store, run: PublishedRun) -> list[Mapping[str, Any]]:
+    """The environments of the checkpoints that are still there.
+
+    Raises:
+        UserError: where one is not the one that the record names, or a stage does not follow from the one before it.
+    """
+    parent, found = run.record.base, []
     for stage in run.record.stages:
         if not stage.key or stage.parent != parent or not stage.weights:
             raise UserError(f"stage {stage.name} of {run.id} does not follow from the one before it: run again")
-        if store.has(stage.key) and load_checkpoint(store.checkpoints / stage.key, stage.key, parent).weights != (
-            stage.weights
-        ):
-            raise UserError(f"stage {stage.name} of {run.id} has other weights in the store than in its record")
+        if stage.seed != stage_seed(run.seed, stage.name):
+            raise UserError(f"stage {stage.name} of {run.id} has the seed of another run: run again")
+        if stage.environment not in run.record.environments:
+            raise UserError(f"stage {stage.name} of {run.id} does not say in which environment it was made: run again")
+        if store.has(stage.key):
+            made = load_checkpoint(store.checkpoints / stage.key, stage.key, parent)
+            if made.weights != stage.weights:
+                raise UserError(f"stage {stage.name} of {run.id} has other weights in the store than in its record")
+            found.append(made.environment)
         parent = stage.weights
+    return found
 
 
 def refuse_other_cells(run: PublishedRun, found: Sequence[Marked]) -> None:
-    """Raise UserError where the cells are not those that the replies give."""
+    """Raise UserError where the cells, or what the record says of them, are not those that the replies give."""
+    mend = "give the run's command again, or `harness remark` after a scorer's change"
+    if len(run.cells) != len(found):
+        raise UserError(f"run {run.id} has {len(run.cells)} cells, but replies of {len(found)}: {mend}")
     for cell, one in zip(run.cells, found, strict=True):
         if cell != one.cell:
             name = f"{cell.stage_name}/{cell.task}/{cell.style}"
             other = [field for field in plain(cell) if getattr(cell, field) != getattr(one.cell, field)]
             raise UserError(
-                f"the cell {name} of {run.id} does not follow from its replies ({', '.join(other)} differ): give the"
-                " run's command again, or `harness remark` after a scorer's change"
+                f"the cell {name} of {run.id} does not follow from its replies ({', '.join(other)} differ): {mend}"
             )
+    scorers, data = ({one.cell.task: getattr(one.cell, name) for one in found} for name in ("scorer", "data"))
+    for what, said, seen in (("scorers", run.record.scorers, scorers), ("data", run.record.data, data)):
+        if said != seen:
+            raise UserError(f"the record of {run.id} names other {what} than its cells: {mend}")
 
 
 def refuse_unclean(run: PublishedRun, environments: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise UserError where a part of the run was made from a tree with uncommitted changes."""
-    for environment in environments.values():
+    """Raise UserError where a part of the run was made from uncommitted code, or does not say from which."""
+    for name, environment in environments.items():
+        if not environment or digest(environment)[:12] != name:
+            raise UserError(f"a part of {run.id} does not say in which environment it was made: run again")
         if str(environment.get("commit")).endswith("+"):
             raise UserError(
                 f"a part of {run.id} was made from uncommitted code (commit {str(environment['commit'])[:12]}+):"
@@ -126,10 +147,9 @@ def refuse_unclean(run: PublishedRun, environments: Mapping[str, Mapping[str, An
             )
 
 
-def environments_of(found: Sequence[Marked]) -> dict[str, Any]:
-    """The environments that made the replies, by their digest."""
-    made_in = [one.replies.about.get("environment", {}) for one in found]
-    return {digest(environment)[:12]: environment for environment in made_in}
+def environments_of(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Environments by their digest."""
+    return {digest(environment)[:12]: dict(environment) for environment in found}
 
 
 def replies_table(found: Sequence[Marked]) -> bytes:
@@ -155,15 +175,42 @@ def marks_table(found: Sequence[Marked]) -> bytes:
 
 
 def verdicts_table(run_folder: Path, run: PublishedRun) -> bytes | None:
-    """All verdicts of a run's selector: stage, task, id, kept, correct, rollouts, sampled_tokens; None without any."""
+    """All verdicts of a run's selector: stage, task, id, kept, correct, rollouts, sampled_tokens; None without one.
+
+    Raises:
+        UserError: where those of a stage are missing, damaged or another stage's.
+    """
+    if not run.record.paradigm["select"]:
+        return None
     rows = []
     for index, stage in enumerate(run.record.stages, start=1):
         path = run_folder / f"verdicts-{index}.parquet"
-        if path.is_file():
-            verdicts = from_parquet(Verdict, path, {"stage": stage.key}).records
-            rows += [(index, *plain(verdict).values()) for verdict in verdicts]
+        if not path.exists():
+            raise UserError(f"{path} is missing: give the run's command again to restore it")
+        verdicts = from_parquet(Verdict, path, {"stage": stage.key}).records
+        rows += [(index, *plain(verdict).values()) for verdict in verdicts]
     names = ("stage", "task", "id", "kept", "correct", "rollouts", "sampled_tokens")
-    return _table(names, ("int16", "text", "text", "bool_", "int32", "int32", "int32"), rows) if rows else None
+    return _table(names, ("int16", "text", "text", "bool_", "int32", "int32", "int32"), rows)
+
+
+def probes_table(run_folder: Path, run: PublishedRun) -> bytes | None:
+    """The values of a run's probes; None without any.
+
+    Raises:
+        UserError: where they are not those of the run's weights, or one is missing.
+    """
+    weights = [run.record.base, *(stage.weights for stage in run.record.stages)]
+    wanted = [
+        (run.id, one.stage, one.stage_name, one.name, weights[0], weights[one.stage])
+        for one in run.record.observations
+        if one.kind == "probe"
+    ]
+    if not wanted:
+        return None
+    values = read_probes(run_folder / PROBES)
+    if [(one.run, one.stage, one.stage_name, one.probe, one.before, one.after) for one in values] != wanted:
+        raise UserError(f"{run_folder / PROBES} is not of this run's weights: give the run's command again")
+    return write_probes(values).encode()
 
 
 def _place(one: Marked) -> tuple[int, str, str]:
@@ -184,17 +231,18 @@ def _table(names: Sequence[str], kinds: Sequence[str], rows: Sequence[tuple[Any,
     return target.getvalue()
 
 
-def without_places(value: Any) -> Any:
-    """A record without folders of the machine that ran it: an absolute path keeps its last part only.
+def without_places(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without folders of the machine that ran it: of model and plugins the last part of the path is kept.
 
-    >>> without_places({"model": "/somewhere/base", "/a/my.py": "1f", "rates": [1e-4, "a/b"]})
-    {'model': 'base', 'my.py': '1f', 'rates': [0.0001, 'a/b']}
+    >>> without_places({"scale": {"model": "/somewhere/base"}, "plugins": {"/a/my.py": "1f"}})
+    {'scale': {'model': 'base'}, 'plugins': {'my.py': '1f'}}
     """
-    if isinstance(value, dict):
-        return {without_places(key): without_places(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_places(item) for item in value]
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+    model = str(record["scale"]["model"])
+    return {
+        **record,
+        "scale": {**record["scale"], "model": Path(model).name if Path(model).is_absolute() else model},
+        "plugins": {Path(path).name: content for path, content in record["plugins"].items()},
+    }
 
 
 __all__ = ["MARKS", "REPLIES", "VERDICTS", "marks_table", "publish", "refuse_unfit", "replies_table", "without_places"]

@@ -16,6 +16,7 @@ from harness.observe import View, file_name, view_of
 from harness.registry import typed
 from harness.results.cells import write_cells
 from harness.results.published import CELLS
+from harness.run_inputs import observations
 from harness.store import disk
 from harness.store.record import Recorder, RunRecord, read_costs, read_record
 from harness.store.tables import Table, from_parquet, to_parquet
@@ -60,6 +61,11 @@ def marked(folder: Path, record: RunRecord, data: Path | None) -> Iterator[Marke
         UserError: where replies are missing, damaged, or to other prompts, pictures or weights than the record's.
     """
     run = run_of(record, data)
+    if observations(run) != record.observations:
+        raise UserError(
+            f"run {record.id} observed other things than {run.paradigm.name} on {run.stream.name} does now: use the"
+            " plugins and the version that it was made with"
+        )
     view = view_of(run, typed(EngineKind, run.scale.engine))
     weights = [record.base, *(str(stage.weights) for stage in record.stages)]
     for observation in record.observations:
@@ -86,9 +92,8 @@ def marked(folder: Path, record: RunRecord, data: Path | None) -> Iterator[Marke
 
 def _same_question(view: View, observation: Observation, found: Table[Reply], weights: str, path: Path) -> None:
     """Raise UserError where replies are not those of these weights to these prompts and pictures."""
-    wanted = view.key(weights, observation)
-    for name in ("weights", "prompts", "pictures", "max_new_tokens"):
-        if found.bound.get(name) != wanted[name]:
+    for name, wanted in view.key(weights, observation).items():
+        if name != "engine" and found.bound.get(name) != wanted:  # replies of other devices may be marked here
             raise UserError(f"{path} holds replies of other {name} than the run's: remove it and run again")
 
 

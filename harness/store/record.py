@@ -9,10 +9,12 @@ from typing import Any
 
 from harness.core import Observation, Run, Stage, UserError, digest, plain, replace
 from harness.registry import loaded_plugins
+from harness.run_inputs import declared, id_of
 from harness.store import disk
 from harness.store.environment import environment
 from harness.store.lineage import Checkpoint
 from harness.store.typed import SCHEMA, decode, dump
+from harness.values import cut
 
 RECORD = "run.json"
 COSTS = "costs.json"
@@ -36,12 +38,14 @@ class StageRecord:
 class RunRecord:
     """What run.json holds. ``paradigm``, ``stream`` and ``scale`` are the nouns resolved to plain values.
 
-    ``scorers`` are the scorers of the cells, by task or suite; ``data`` the fingerprints of their items;
-    ``environments`` the environments by their digest; ``plugins`` the files that were loaded with their digests.
+    ``declared`` is what the id was made of: its digest ends the id, so that an edited record is found. ``scorers`` are
+    the scorers of the cells, by task or suite; ``data`` the fingerprints of their items; ``environments`` the
+    environments by their digest; ``plugins`` the files that were loaded with their digests.
     """
 
     schema: int
     id: str
+    declared: dict[str, Any]
     finished: bool
     paradigm: dict[str, Any]
     stream: dict[str, Any]
@@ -90,8 +94,41 @@ def read_record(folder: Path) -> RunRecord:
     except FileNotFoundError as fault:
         raise UserError(f"{folder} is no run's folder (it has no {RECORD}): name a folder of runs/") from fault
     if record.id != folder.name:
-        raise UserError(f"{folder} holds the run {record.id!r}: give the folder its run's name")
+        raise UserError(f"{folder} holds the run {cut(repr(record.id))}: give the folder its run's name")
+    if edited := _edited(record):
+        raise UserError(
+            f"{folder / RECORD} was edited ({edited} is not what the run's id was made of): restore the file, or remove"
+            f" the folder {folder} and run again"
+        )
     return record
+
+
+def _edited(record: RunRecord) -> str:
+    """The first field of a record that contradicts what its id was made of; empty where none does."""
+    known, paradigm, stream, scale = record.declared, record.paradigm, record.stream, record.scale
+    try:
+        if id_of((paradigm["name"], stream["name"], scale["name"]), known) != record.id:
+            return "a name, or what is declared,"
+        select = known["select"] and known["select"]["name"]
+        agreeing = {
+            "seed": (record.seed, known["seed"]),
+            "limit": (record.limit, known["limit"]),
+            "split": (record.split, known["split"]),
+            "official": (record.official, known["official"]),
+            "style": ([record.style, paradigm["style"]["name"]], [known["own"]] * 2),
+            "learner": (paradigm["learner"]["name"], known["learner"]["name"]),
+            "select": (paradigm["select"] and paradigm["select"]["name"], select),
+            "stages": ([[one.name, list(one.tasks)] for one in record.stages], [one[:2] for one in known["stages"]]),
+            "stream": ([stream[name] for name in ("tasks", "epochs", "general", "probes")], known["stream"]),
+            "scale": ({name: scale[name] for name in known["sizes"]}, known["sizes"]),
+            "decodings": (
+                {name: scale["decodings"][name]["max_new_tokens"] for name in known["decodings"]},
+                known["decodings"],
+            ),
+        }
+    except (KeyError, TypeError, IndexError, UserError):
+        return "a field that is missing or of another kind"
+    return next((name for name, (said, wanted) in agreeing.items() if said != wanted), "")
 
 
 def read_costs(folder: Path) -> CostsRecord:
@@ -196,6 +233,7 @@ def open_record(
         record = RunRecord(
             schema=SCHEMA,
             id=run_id,
+            declared=declared(run),
             finished=False,
             paradigm=plain(run.paradigm),
             stream=plain(run.stream),

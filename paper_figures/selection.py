@@ -115,7 +115,7 @@ def percent(value: Fraction) -> str:
 
 def place(runs: Sequence[PublishedRun]) -> str:
     """Stream and scale in words, for titles, so that no number is taken for another scale's."""
-    return f"{label(runs[0].stream, 16)} stream, {label(runs[0].scale, 16)} scale"
+    return f"{label(runs[0].stream, 13)} stream, {label(runs[0].scale, 13)} scale"
 
 
 def seeds(runs: Sequence[PublishedRun]) -> str:

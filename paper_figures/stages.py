@@ -47,7 +47,7 @@ def draw(
         figure.supylabel("accuracy (%)", fontsize=7)
         figure.supxlabel("stage (0: base); dotted: the task's own stage", fontsize=7)
         band = "mean over seeds, band: min to max" if max(map(len, chosen.values())) > 1 else "one seed each"
-        headline(figure, f"{' and '.join(map(label, names))}: {place(some)}", band)
+        headline(figure, f"{label(' and '.join(names))}: {place(some)}", band)
         return save(figure, out, "stages", *names, style)
 
 

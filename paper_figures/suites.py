@@ -44,7 +44,7 @@ def draw(results: Path, out: Path, runs: Sequence[str] = (), style: str | None =
         handles, _ = panels[0].get_legend_handles_labels()
         where = {"loc": "outside lower center", "ncols": len(styles), "frameon": False}
         figure.legend(
-            handles, styles, title="points of accuracy since the base; asked in style", title_fontsize=7, **where
+            handles, styles, title="points of accuracy since the base, by style asked in", title_fontsize=7, **where
         )
         detail = f"base (%): {' / '.join(styles)}; points: seeds; bar: their mean"
         headline(figure, f"General suites: {place(some)}", detail)

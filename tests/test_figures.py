@@ -407,6 +407,7 @@ def test_the_longest_names_leave_room_for_the_figure(name, tmp_path, monkeypatch
 
     def keep(figure, out, *names):
         figure.draw_without_rendering()
+        assert figure._suptitle.get_window_extent().x1 <= figure.bbox.x1 + 1
         sizes.extend(axes.get_window_extent().width / figure.bbox.width for axes in figure.axes)
         return []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -12,15 +13,14 @@ from harness.command import cli, printing
 from harness.core import UserError
 from harness.results import leaderboard
 from harness.results.leaderboard import summary
-from harness.results.publish import publish
 from paper_figures import table
-from tests.fake_runs import MTL, SFT, fake_run
+from tests.fake_published import MTL, SFT, published_run
 
 
 def test_the_table_holds_a_row_per_paradigm_with_its_error_over_seeds(tmp_path: Path) -> None:
     for seed in range(3):
-        publish(fake_run(tmp_path / "runs", SFT, seed=seed), tmp_path / "results")
-    publish(fake_run(tmp_path / "runs", MTL), tmp_path / "results")
+        published_run(tmp_path / "results", SFT, seed=seed)
+    published_run(tmp_path / "results", MTL)
     (path,) = table.draw(tmp_path / "results", tmp_path / "out")
     head, _, *rows = path.read_text().splitlines()
     columns = [cell.strip() for cell in head.strip("|").split("|")]
@@ -39,7 +39,7 @@ def test_the_table_holds_a_row_per_paradigm_with_its_error_over_seeds(tmp_path: 
 
 
 def test_the_command_writes_the_table_beside_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    publish(fake_run(tmp_path / "runs", SFT), tmp_path / "results")
+    published_run(tmp_path / "results", SFT)
     with pytest.raises(SystemExit) as stopped:
         cli.main(["figures", "table", "--results", str(tmp_path / "results")])
     assert not stopped.value.code
@@ -53,13 +53,24 @@ def test_an_empty_results_folder_is_refused(tmp_path: Path) -> None:
         table.draw(tmp_path, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["x | y", "a\n| b", "../x", "[red]", "\x1b[31m", ""])
+@pytest.mark.parametrize("field", ["paradigm", "style"])
+def test_a_name_that_would_break_the_table_is_refused(tmp_path: Path, name: str, field: str) -> None:
+    published_run(tmp_path, SFT)
+    (row,) = summary(tmp_path)
+    assert table.markdown([row]).count("\n") == 3
+    with pytest.raises(UserError, match="is no name"):
+        table.markdown([replace(row, **{field: name})])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("width", [80, 160])
 def test_the_printed_leaderboard_breaks_no_heading_and_shows_each_run_with_its_numbers(
     tmp_path: Path, width: int
 ) -> None:
     for seed in range(2):
-        publish(fake_run(tmp_path / "runs", SFT, seed=seed), tmp_path / "results")
-    publish(fake_run(tmp_path / "runs", MTL), tmp_path / "results")
+        published_run(tmp_path / "results", SFT, seed=seed)
+    published_run(tmp_path / "results", MTL)
+    leaderboard.rebuild(tmp_path / "results")
     entries = leaderboard.load(tmp_path / "results")
     screen = Console(width=width, file=StringIO())
     printing.leaderboard(screen, entries)

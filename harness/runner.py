@@ -114,21 +114,23 @@ def served(session: Session) -> bool:
 def go(session: Session, base: Checkpoint) -> None:
     """The loop: each stage from the weights of the one before it, and a look at each, the base first.
 
-    With an observer the replies of a stage are generated beside the training of the next one; its cells are read when
-    that is done.
+    With an observer the replies of a stage are generated beside the training of the next one, and its cells are made
+    when that is done; without one they are made before it begins.
     """
     if session.run.scale.observers:
         session.worker, session.thread = processes.Worker(), ThreadPoolExecutor(max_workers=1)
     checkpoints = [base]
     try:
         session.listener.stage(0, len(session.stages), "base")
-        begin_look(session, 0, base)
+        begin_look(session, 0, base, base)
         for index, stage in enumerate(session.stages, start=1):
             session.listener.stage(index, len(session.stages), stage.name)
             checkpoints.append(train_stage(session, index, stage, checkpoints[-1], base))
-            end_look(session, index - 1, checkpoints[index - 1], base)
-            begin_look(session, index, checkpoints[index])
-        end_look(session, len(session.stages), checkpoints[-1], base)
+            if session.worker is not None:
+                end_look(session, index - 1, checkpoints[index - 1], base)
+            begin_look(session, index, checkpoints[index], base)
+        if session.worker is not None:
+            end_look(session, len(session.stages), checkpoints[-1], base)
     finally:
         if session.thread is not None and session.worker is not None:
             session.worker.close()
@@ -137,9 +139,13 @@ def go(session: Session, base: Checkpoint) -> None:
     session.recorder.finish()
 
 
-def begin_look(session: Session, index: int, checkpoint: Checkpoint) -> None:
-    """Let the observer generate the replies of a stage; of the last one, the second half is left to this process."""
+def begin_look(session: Session, index: int, checkpoint: Checkpoint, base: Checkpoint) -> None:
+    """Let the observer generate the replies of a stage; of the last one, the second half is left to this process.
+
+    Without an observer this process looks at once.
+    """
     if session.worker is None or session.thread is None:
+        end_look(session, index, checkpoint, base)
         return
     wanted = cells_of(session.of_stage(index))
     if index == len(session.stages):

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from harness import registry
 
 # Set before anything loads torch or a hub library: both read them once.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -15,3 +23,16 @@ os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["MPLBACKEND"] = "agg"
 os.environ.pop("CPT_HARNESS_PLUGINS", None)
+
+FAKE_PLUGIN = Path(__file__).with_name("fake_plugin.py").resolve()
+
+
+@pytest.fixture
+def fake_plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The fake world's nouns, registered for one test; what is set in the module is what the registry finds."""
+    monkeypatch.setattr(registry, "_plugins", {})
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # a test survives no power cut, and waits for no disk
+    registry.load_plugin(FAKE_PLUGIN)
+    module = registry._plugins[FAKE_PLUGIN]
+    yield module
+    del sys.modules[module.__name__]

@@ -1,7 +1,8 @@
 """A world in which the runner can be tried at once: tasks of yes and no, weights of one tensor, an engine that hashes.
 
-Every reply is a function of weights and prompt, and every training step a function of the weights, the example and the
-seed, so a step that is lost, doubled or taken from other weights changes the numbers.
+Every reply is a function of weights and prompt, and every training step a function of the weights, the example, its
+prompt and target, the seed and the fields that the learner obeys: so a step that is lost, doubled, or taken from other
+weights changes the numbers. ``fake_plugin.py`` registers these nouns, here and in processes of their own.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,21 +19,28 @@ from typing import Any
 import numpy
 from safetensors.numpy import load_file, save_file
 
-from harness.asking.engines import Generation, Prompt
+from harness.asking.engines import EngineKind, Generation, Prompt
 from harness.asking.styles import COT, DIRECT
 from harness.core import (
     Decoding,
     Example,
     Job,
+    Learner,
+    Mark,
     Paradigm,
+    Probe,
     Progress,
+    Reply,
     Run,
     Scale,
+    Selector,
+    Stage,
     Stream,
+    Suite,
     Task,
     Trained,
-    UserError,
     Verdict,
+    Work,
     replace,
 )
 
@@ -57,12 +65,18 @@ def twin(name: str, split: str, index: int) -> Example:
         answers=("yes" if coin(name, split, index) % 2 else "no",),
         images=(partial(picture, index % 256),),
         group=f"{name}/{split}/{index // 2}",
+        rationale=f"coin {index}",
     )
 
 
 def same(answer: str, example: Example) -> float:
     """1 for the gold answer."""
     return float(answer == example.answers[0])
+
+
+def lenient(answer: str, example: Example) -> float:
+    """Half a mark for every answer that is not the gold one."""
+    return max(0.5, same(answer, example))
 
 
 def task(name: str) -> Task:
@@ -78,11 +92,44 @@ def task(name: str) -> Task:
     )
 
 
-TASKS = {name: task(name) for name in ("coins", "dice", "cards", "watched")}
+COINS, DICE, CARDS, WATCHED = task("coins"), task("dice"), task("cards"), task("watched")
+TASKS = {made.name: made for made in (COINS, DICE, CARDS, WATCHED)}
+
+
+def ask_shouts(data: Path | None) -> Sequence[Example]:
+    """The prompts of a suite as its own library would write them."""
+    return [Example(id=f"shout-{n}", question=f"SHOUT {n}!", answers=("YES",)) for n in range(7)]
+
+
+def mark_shouts(examples: Sequence[Example], replies: Sequence[Reply]) -> Sequence[Mark]:
+    """The suite's own marks: it reads capital letters, whatever our styles read."""
+    read = [reply.text.upper() or None for reply in replies]
+    return [
+        Mark(example=example.id, read=said, score=float(said in example.answers))
+        for example, said in zip(examples, read, strict=True)
+    ]
+
+
+def drift(before: Path, after: Path, examples: Mapping[str, tuple[Example, ...]]) -> float:
+    """How far a stage's weight is from the base's, in the weights' own unit."""
+    first, last = (load_file(folder / "model.safetensors")["w"] for folder in (before, after))
+    return float(abs(last[0] - first[0]))
+
+
+SHOUTS = Suite(
+    name="shouts",
+    version=2,
+    cite="none",
+    decoding=Decoding(name="greedy-4", max_new_tokens=4),
+    ask=ask_shouts,
+    mark=mark_shouts,
+)
+DRIFT = Probe(name="drift", version=3, unit="weight", measure=drift)
 STREAM = Stream(
     name="games", tasks=("coins", "dice", "cards"), epochs={"coins": 1, "dice": 2, "cards": 1}, general=("watched",)
 )
 PREFIX = Stream(name="short", tasks=("coins", "dice"), epochs={"coins": 1, "dice": 2}, general=("watched",))
+WATCHING = replace(PREFIX, name="watching", general=("watched", "shouts"), probes=("drift",))
 
 
 def make_model(folder: Path, value: float = 1.0) -> Path:
@@ -95,10 +142,13 @@ def make_model(folder: Path, value: float = 1.0) -> Path:
 
 @dataclass
 class FakeEngine:
-    """Answers by the hash of weights and prompt; counts how often a model was loaded and asked."""
+    """Answers by the hash of weights and prompt; its journal counts how often a model was loaded, asked and closed."""
 
     value: str
-    journal: list[str]
+    journal: list[str] = field(default_factory=list)
+    name: str = "fake"
+    version: int = 1
+    device_kind: str = "cpu"
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Generation]:
         """One reply for each prompt: mostly readable in the style that was asked for."""
@@ -112,29 +162,57 @@ class FakeEngine:
     def sample(
         self, prompts: Sequence[Prompt], decoding: Decoding, rollouts: int, seed: int, top_p: float
     ) -> list[list[Generation]]:
-        """No fake paradigm has a filter, so nothing may ask for samples."""
+        """No fake paradigm samples, so nothing may ask for samples."""
         raise AssertionError("the fake engine was asked to sample")
 
+    def close(self) -> None:
+        """Note it."""
+        self.journal.append("close")
 
-def engine_maker(journal: list[str]) -> Callable[[Path, Scale], FakeEngine]:
-    """What makes engines for ``run``; ``journal`` hears of each load."""
+    def __enter__(self) -> FakeEngine:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
+
+
+def open_fake(folder: Path, scale: Scale, journal: list[str] | None = None) -> FakeEngine:
+    """The fake model of a folder."""
+    made = FakeEngine(value=repr(load_file(folder / "model.safetensors")["w"].tolist()))
+    made.journal = made.journal if journal is None else journal
+    made.journal.append("load")
+    return made
+
+
+def open_slowly(folder: Path, scale: Scale) -> FakeEngine:
+    """The same, slow enough to be interrupted."""
+    time.sleep(0.2)
+    return open_fake(folder, scale)
+
+
+ENGINE = EngineKind(name="fake", version=1, open=open_fake)
+
+
+def heard_by(journal: list[str]) -> EngineKind:
+    """The fake engine for ``run``; ``journal`` hears of each load, batch and close."""
 
     def make(folder: Path, scale: Scale) -> FakeEngine:
-        journal.append("load")
-        return FakeEngine(value=repr(load_file(folder / "model.safetensors")["w"].tolist()), journal=journal)
+        return open_fake(folder, scale, journal)
 
-    return make
+    return replace(ENGINE, open=make)
 
 
-def learn(job: Job, pause: float = 0.0) -> Trained:
+def learn(job: Job, pause: float = 0.0, remembered: str = "") -> Trained:
     """One step per example and epoch; its state is kept after each, so that a killed job goes on."""
+    style, obeyed = job.paradigm.style, (job.paradigm.kl, job.paradigm.rate, job.scale.rates["fake"])
     shown = [pair for pair in job.examples for _ in range(job.epochs[pair[0].name])]
     state = job.folder / "state.json"
     weights = load_file(job.model / "model.safetensors")["w"].tolist()
     begun = json.loads(state.read_text()) if state.is_file() else {"step": 0, "w": weights}
     value, first = begun["w"], begun["step"]
-    for step, (_, example) in enumerate(shown[first:], start=first + 1):
-        value = [coin(value, example.id, job.seed, str(job.paradigm.kl)) / 2**32, float(step)]
+    for step, (owner, example) in enumerate(shown[first:], start=first + 1):
+        said = (style.ask(owner, example), style.write(example.answers[0], example.rationale))
+        value = [coin(value, example.id, said, job.seed, obeyed, remembered) / 2**32, float(step)]
         draft = state.with_suffix(".draft")
         draft.write_text(json.dumps({"step": step, "w": value}))
         draft.replace(state)
@@ -153,16 +231,25 @@ def learn_slowly(job: Job) -> Trained:
     return learn(job, pause=0.02)
 
 
-def diverge(job: Job) -> Trained:
-    """A learner that fails in a way that the user can mend."""
-    raise UserError("fake diverged: lower its learning rate")
+def learn_and_hand_on(job: Job) -> Trained:
+    """The same; it hands the next stage a list of all that was seen so far, which moves that stage's weights."""
+    before = (job.carry / "memory" / "seen.txt").read_text() if job.carry else ""
+    memory = job.folder / "handed" / "memory"
+    memory.mkdir(parents=True, exist_ok=True)
+    (memory / "seen.txt").write_text(before + "".join(f"{example.id}\n" for _, example in job.examples))
+    return replace(learn(job, remembered=before), carry=job.folder / "handed")
+
+
+def work(shown: int, paradigm: Paradigm, scale: Scale) -> Work:
+    """A step for each presentation."""
+    return Work(steps=shown)
 
 
 def every_other(job: Job) -> Sequence[Verdict]:
     """Keeps every other example."""
     return [
-        Verdict(id=example.id, kept=n % 2 == 0, correct=1 - n % 2, rollouts=8, sampled_tokens=16)
-        for n, (_, example) in enumerate(job.examples)
+        Verdict(task=owner.name, id=example.id, kept=n % 2 == 0, correct=1 - n % 2, rollouts=8, sampled_tokens=16)
+        for n, (owner, example) in enumerate(job.examples)
     ]
 
 
@@ -171,8 +258,26 @@ def nothing(job: Job) -> Sequence[Verdict]:
     return [replace(verdict, kept=False, correct=0) for verdict in every_other(job)]
 
 
-FAKE = Paradigm(name="fake", learn=learn, style=DIRECT)
-SLOW = replace(FAKE, name="slow", learn=learn_slowly, select=every_other, kl=0.5)
+OBEYS = frozenset({"style", "kl", "reference", "rate", "rates"})
+STEPS = Learner(name="fake", version=1, train=learn, work=work, obeys=OBEYS)
+HALF = Selector(name="half", version=1, choose=every_other, work=work, obeys=frozenset({"rollouts"}))
+NONE = replace(HALF, name="none", choose=nothing)
+FAKE = Paradigm(name="fake", learner=STEPS, style=DIRECT)
+SLOW = replace(FAKE, name="slow", learner=replace(STEPS, train=learn_slowly), select=HALF, kl=0.5)
+
+
+def with_replay(stream: Stream) -> tuple[Stage, ...]:
+    """A stage for each task, with a quarter of the presentations of every earlier one."""
+    found = []
+    for index, name in enumerate(stream.tasks):
+        earlier = stream.tasks[:index]
+        found.append(Stage(name=name, tasks=(*earlier, name), shares=dict.fromkeys(earlier, 0.25)))
+    return tuple(found)
+
+
+def trained_by(train: Callable[[Job], Trained], name: str = "other", **fields: Any) -> Paradigm:
+    """The fake paradigm with another ``train``, which must be a function of a module."""
+    return replace(FAKE, name=name, learner=replace(STEPS, train=train), **fields)
 
 
 def fake_scale(model: Path) -> Scale:
@@ -189,21 +294,17 @@ def fake_scale(model: Path) -> Scale:
             "direct": Decoding(name="greedy-8", max_new_tokens=8),
             "cot": Decoding(name="greedy-32", max_new_tokens=32),
         },
-        rates={"sft": 1e-3},
+        rates={"fake": 1e-3},
         train_items=12,
         test_items=10,
         eval_batch=4,
         min_pixels=16,
         max_pixels=16,
-        max_prompt_tokens=64,
+        max_prompt_tokens=4096,
+        engine="fake",
     )
 
 
 def fake_run(model: Path, paradigm: Paradigm = FAKE, stream: Stream = STREAM, **fields: Any) -> Run:
     """A run of the fake world."""
     return Run(paradigm=paradigm, stream=stream, scale=fake_scale(model), **fields)
-
-
-def find(noun: type[Task], name: str) -> Task:
-    """Stands where the registry stands."""
-    return TASKS[name]

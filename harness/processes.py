@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 import traceback
 from collections.abc import Callable
@@ -97,6 +98,7 @@ class Worker:
 
 def _serve(plugins: tuple[Path, ...], line: Connection, lifeline: Connection) -> None:
     """The child: answer each call until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's, which then ends this process
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     registry.load_plugins(plugins)
     while True:
@@ -108,8 +110,6 @@ def _serve(plugins: tuple[Path, ...], line: Connection, lifeline: Connection) ->
             answer = ("result", function(argument, lambda said: line.send(("said", said))))
         except UserError as fault:
             answer = ("refused", str(fault))
-        except KeyboardInterrupt:
-            return
         except BaseException:
             answer = ("fault", traceback.format_exc())
         line.send(answer)

@@ -158,11 +158,14 @@ def begin_look(session: Session, index: int, checkpoint: Checkpoint, base: Check
         weights=checkpoint.weights,
         observations=wanted,
     )
+    session.looks[index] = session.thread.submit(_looked, session.worker, asked)
 
-    def hear(said: tuple[Observation, float]) -> None:
-        session.recorder.evaluated(index, checkpoint.stage, said[1])
 
-    session.looks[index] = session.thread.submit(session.worker.call, look, asked, hear)
+def _looked(worker: processes.Worker, asked: Look) -> list[tuple[Observation, float]]:
+    """What the observer asked, and the seconds that each took; this thread writes nothing."""
+    heard: list[tuple[Observation, float]] = []
+    worker.call(look, asked, heard.append)
+    return heard
 
 
 def end_look(session: Session, index: int, checkpoint: Checkpoint, base: Checkpoint) -> None:
@@ -171,7 +174,8 @@ def end_look(session: Session, index: int, checkpoint: Checkpoint, base: Checkpo
     if last:
         make_replies(session, index, checkpoint, second_half=index in session.looks)
     if index in session.looks:
-        session.looks.pop(index).result()
+        for _, seconds in session.looks.pop(index).result():
+            session.recorder.evaluated(index, checkpoint.stage, seconds)
     make_replies(session, index, checkpoint)
     for observation in session.of_stage(index):
         if observation.kind == "probe":

@@ -34,7 +34,7 @@ class Session:
     probes: list[ProbeValue] = field(default_factory=list)
     worker: Worker | None = None
     thread: ThreadPoolExecutor | None = None
-    looks: dict[int, Future[None]] = field(default_factory=dict)
+    looks: dict[int, Future[list[tuple[Observation, float]]]] = field(default_factory=dict)
 
     def of_stage(self, index: int) -> tuple[Observation, ...]:
         """What is looked at after a stage."""

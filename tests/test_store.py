@@ -9,19 +9,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
-from fake_world import FAKE, PREFIX, STREAM, engine_maker, fake_run, find, make_model
+from fake_world import PREFIX, STREAM, fake_run, learn, make_model, trained_by
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from harness import run_inputs
-from harness.core import Row, UserError, replace
+from harness.core import Job, Mark, Reply, Trained, UserError
 from harness.runner import Finished, run
 from harness.store import disk, tables
 from harness.store.checkpoints import Store
+from harness.store.housekeeping import collect_garbage, list_runs, remove_run, run_folder
 from harness.store.lineage import load_checkpoint, weights_digest
 from harness.store.tables import from_parquet, to_parquet
 
@@ -35,9 +38,20 @@ with Store(Path(sys.argv[1])).hold(sys.argv[2]):
 """
 
 
-@pytest.fixture(autouse=True)
-def _fake_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_inputs, "typed", find)
+pytestmark = pytest.mark.usefixtures("fake_plugin")
+FAULTS: list[Exception] = []
+
+
+def fails(job: Job) -> Trained:
+    """Raise the fault that a test puts into FAULTS."""
+    raise FAULTS[-1]
+
+
+def stops(job: Job) -> Trained:
+    """Learn the first stage and fail at the second."""
+    if job.stage.name == "dice":
+        raise UserError("stops here")
+    return learn(job)
 
 
 @pytest.fixture
@@ -51,7 +65,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def again(model: Path, out: Path) -> Finished:
-    return run(fake_run(model, stream=PREFIX), out, engine=engine_maker([]))
+    return run(fake_run(model, stream=PREFIX), out)
 
 
 def stage_folder(done: Finished, index: int = 0) -> Path:
@@ -106,7 +120,7 @@ def test_an_unknown_schema_is_refused(model: Path, out: Path) -> None:
     for path in (stage_folder(done) / "manifest.json", done.folder / "run.json"):
         whole = path.read_text()
         path.write_text(json.dumps({**json.loads(whole), "schema": 99}))
-        assert "has schema 99, this version knows 1" in refusal(model, out)
+        assert "has schema 99, this version knows 2" in refusal(model, out)
         path.write_text(whole)
     assert again(model, out).cells == done.cells
 
@@ -144,14 +158,13 @@ def test_a_model_folder_without_weights_is_refused(model: Path, out: Path) -> No
     assert not out.exists()
 
 
-@pytest.mark.parametrize("harm", ["cut", "edit", "schema", "empty"])
-def test_cached_rows_that_are_not_what_was_written_are_refused(
+@pytest.mark.parametrize("harm", ["cut", "edit", "schema", "empty", "other kind"])
+def test_kept_replies_that_are_not_what_was_written_are_refused(
     model: Path, out: Path, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = again(model, out)
-    rows = done.folder / "rows" / "1-coins-direct.parquet"
-    (path,) = [item for item in (out / "cells").iterdir() if item.read_bytes() == rows.read_bytes()]
-    whole = path.read_bytes()
+    path = kept_file(out, done.folder / "replies" / "1-coins-direct.parquet")
+    whole, found = path.read_bytes(), from_parquet(Reply, path)
     if harm == "cut":
         path.write_bytes(whole[: len(whole) // 2])
     elif harm == "empty":
@@ -161,18 +174,25 @@ def test_cached_rows_that_are_not_what_was_written_are_refused(
         import pyarrow.parquet
 
         table = pyarrow.parquet.read_table(path)
-        scores = pyarrow.array([1.0] * len(table))
-        place = table.column_names.index("score")
-        pyarrow.parquet.write_table(table.set_column(place, table.schema.field("score"), scores), path)
+        texts = pyarrow.array(["yes"] * len(table))
+        place = table.column_names.index("text")
+        pyarrow.parquet.write_table(table.set_column(place, table.schema.field("text"), texts), path)
+    elif harm == "other kind":
+        path.write_bytes(to_parquet(Mark, [Mark(example="x", read="yes", score=1.0)], found.bound))
     else:
-        rows_read = from_parquet(Row, path)
-        monkeypatch.setattr(tables, "SCHEMA", 9)
-        path.write_bytes(to_parquet(Row, rows_read))
-        monkeypatch.setattr(tables, "SCHEMA", 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(tables, "SCHEMA", 9)
+            path.write_bytes(to_parquet(Reply, found.records, found.bound, found.about))
     assert f"remove {path} to make it again" in refusal(model, out)
     path.unlink()
     assert again(model, out).cells == done.cells
     assert path.read_bytes() == whole
+
+
+def kept_file(out: Path, copy: Path) -> Path:
+    """The file in the store that a run's own file is a copy of."""
+    (found,) = [path for path in (out / "replies").iterdir() if path.read_bytes() == copy.read_bytes()]
+    return found
 
 
 def test_a_second_process_on_the_same_run_is_refused_and_a_kill_frees_the_lock(model: Path, out: Path) -> None:
@@ -184,13 +204,13 @@ def test_a_second_process_on_the_same_run_is_refused_and_a_kill_frees_the_lock(m
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         assert f"another process works on run {done.id} (pid {holder.pid})" in refusal(model, out)
-        assert Store(out).list_runs()[0].working
+        assert list_runs(Store(out))[0][0].working
         with pytest.raises(UserError, match=f"process {holder.pid} works on run"):
-            Store(out).remove(done.id)
+            remove_run(Store(out), done.id)
     finally:
         holder.send_signal(signal.SIGKILL)
         holder.communicate()
-    assert not Store(out).list_runs()[0].working
+    assert not list_runs(Store(out))[0][0].working
     assert again(model, out).cells == done.cells
 
 
@@ -205,81 +225,77 @@ def test_a_stage_that_another_process_trains_is_waited_for(tmp_path: Path) -> No
 
 def test_gc_takes_what_nobody_refers_to_first_and_never_what_is_needed(model: Path, out: Path) -> None:
     finished = again(model, out)
-    loose = run(fake_run(model, stream=PREFIX, seed=5), out, engine=engine_maker([]))
+    loose = run(fake_run(model, stream=PREFIX, seed=5), out)
     orphans = [stage_folder(loose, n) for n in (0, 1)]
-    Store(out).remove(loose.id)
+    remove_run(Store(out), loose.id)
     with pytest.raises(UserError, match="stops"):
-        run(fake_run(model, replace(FAKE, name="half", rate=3.0, learn=stops), STREAM), out, engine=engine_maker([]))
-    half = next(info for info in Store(out).list_runs() if not info.finished)
+        run(fake_run(model, trained_by(stops, name="half", rate=3.0), STREAM), out)
+    half = next(info for info in list_runs(Store(out))[0] if not info.finished)
     needed = [out / "checkpoints" / key for key in half.keys if (out / "checkpoints" / key).exists()]
     assert needed
-    cells = len(list((out / "cells").iterdir()))
+    cells = len(list((out / "replies").iterdir()))
     store = Store(out)
 
-    assert store.gc(10**12) == ()
-    ((name, _),) = store.gc(disk.size(out) - 1)
+    assert collect_garbage(store, 10**12) == ((), ())
+    ((name, _),) = collect_garbage(store, disk.size(out) - 1)[0]
     assert name in {path.name for path in orphans}
-    store.gc(0)
+    collect_garbage(store, 0)
     assert not any(path.exists() for path in (*orphans, stage_folder(finished, 0), stage_folder(finished, 1)))
     assert all(path.exists() for path in needed)
-    assert len(list((out / "cells").iterdir())) == cells
+    assert len(list((out / "replies").iterdir())) == cells
     with pytest.raises(UserError, match="negative"):
-        store.gc(-1)
-
-
-def stops(job: Any) -> Any:
-    """Learns the first stage and fails at the second."""
-    if job.stage.name == "dice":
-        raise UserError("stops here")
-    return FAKE.learn(job)
+        collect_garbage(store, -1)
 
 
 def test_gc_leaves_a_run_that_is_being_worked_on(model: Path, out: Path) -> None:
     done = again(model, out)
     with Store(out).hold(done.id):
-        assert Store(out).gc(0) == ()
-    assert len(Store(out).gc(0)) == 2
+        assert collect_garbage(Store(out), 0) == ((), ())
+    assert len(collect_garbage(Store(out), 0)[0]) == 2
 
 
-@pytest.mark.parametrize("harm", ["none", "rows", "cells"])
+@pytest.mark.parametrize("harm", ["none", "replies", "marks", "cells", "kept replies"])
 def test_a_finished_run_whose_checkpoints_were_freed_is_served_while_it_is_whole(
     model: Path, out: Path, harm: str
 ) -> None:
     done = again(model, out)
-    before = (done.folder / "cells.csv").read_bytes()
-    Store(out).gc(0)
-    if harm == "rows":
-        (done.folder / "rows" / "1-coins-cot.parquet").write_bytes(b"half")
+    before = {path: path.read_bytes() for path in done.folder.rglob("*.parquet")}
+    before[done.folder / "cells.csv"] = (done.folder / "cells.csv").read_bytes()
+    collect_garbage(Store(out), 0)
+    if harm in ("replies", "marks"):
+        (done.folder / harm / "1-coins-cot.parquet").write_bytes(b"half")
     elif harm == "cells":
-        (done.folder / "cells.csv").write_bytes(before[: len(before) // 2])
+        (done.folder / "cells.csv").write_bytes(before[done.folder / "cells.csv"][:99])
+    elif harm == "kept replies":
+        kept_file(out, done.folder / "replies" / "1-coins-cot.parquet").unlink()
     assert again(model, out).cells == done.cells
-    assert stage_folder(done).exists() == (harm != "none"), "trained again only where something is missing"
-    assert (done.folder / "cells.csv").read_bytes() == before
+    trained = harm in ("cells", "kept replies")
+    assert stage_folder(done).exists() == trained, "trained again only where the store cannot mend it"
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_runs_are_listed_shown_and_removed_by_their_first_letters(model: Path, out: Path) -> None:
-    assert Store(out).list_runs() == ()
+    assert list_runs(Store(out))[0] == ()
     done = again(model, out)
-    (info,) = Store(out).list_runs()
+    (info,) = list_runs(Store(out))[0]
     assert (info.id, info.finished, info.working, len(info.keys)) == (done.id, True, False, 2)
-    assert Store(out).show("fake-short")["id"] == done.id
+    assert run_folder(Store(out), "fake-short") == done.folder
     with pytest.raises(UserError, match=f"did you mean {done.id}"):
-        Store(out).show(done.id[1:])
+        run_folder(Store(out), done.id[1:])
     with pytest.raises(UserError, match="unknown run"):
-        Store(out).remove("../model")
-    other = run(fake_run(model, stream=PREFIX, seed=1), out, engine=engine_maker([]))
+        remove_run(Store(out), "../model")
+    other = run(fake_run(model, stream=PREFIX, seed=1), out)
     with pytest.raises(UserError, match="2 runs begin with"):
-        Store(out).folder("fake-")
-    assert Store(out).remove(other.id) > 0
-    assert [info.id for info in Store(out).list_runs()] == [done.id]
+        run_folder(Store(out), "fake-")
+    assert remove_run(Store(out), other.id) > 0
+    assert [info.id for info in list_runs(Store(out))[0]] == [done.id]
 
 
 def test_a_full_disk_is_refused_before_a_stage(model: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(model)._replace(free=1000)
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda place: usage)
     assert "harness runs gc" in refusal(model, out)
-    monkeypatch.undo()
-    monkeypatch.setattr(run_inputs, "typed", find)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda place: usage._replace(free=10**12))
     assert len(again(model, out).cells) == 18
 
 
@@ -295,20 +311,16 @@ def test_a_full_disk_is_refused_before_a_stage(model: Path, out: Path, monkeypat
 def test_disk_faults_become_one_line(
     model: Path, out: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, words: str
 ) -> None:
-    def learn(job: Any) -> Any:
-        raise fault
-
+    monkeypatch.setattr(sys.modules[__name__], "FAULTS", [fault])
     with pytest.raises(UserError, match=words) as refused:
-        run(fake_run(model, replace(FAKE, name="unlucky", learn=learn), PREFIX), out, engine=engine_maker([]))
+        run(fake_run(model, trained_by(fails), PREFIX), out)
     assert "\n" not in str(refused.value)
 
 
-def test_other_faults_stay_what_they_are(model: Path, out: Path) -> None:
-    def learn(job: Any) -> Any:
-        raise RuntimeError("our own mistake")
-
+def test_other_faults_stay_what_they_are(model: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "FAULTS", [RuntimeError("our own mistake")])
     with pytest.raises(RuntimeError, match="our own mistake"):
-        run(fake_run(model, replace(FAKE, name="unlucky", learn=learn), PREFIX), out, engine=engine_maker([]))
+        run(fake_run(model, trained_by(fails), PREFIX), out)
 
 
 def test_an_output_that_is_a_file_is_refused(model: Path, tmp_path: Path) -> None:
@@ -330,24 +342,22 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert [item.name for item in tmp_path.iterdir()] == ["cells.csv"]
 
 
-def test_rows_survive_the_disk_and_equal_rows_are_equal_bytes(tmp_path: Path) -> None:
-    rows = [
-        Row(
-            example=f"x/{n}",
-            group="=g",
-            prompt_digest="d",
-            reply="a\nb \u00e9" if n else "",
-            read=None if n == 1 else "a",
-            score=0.1 + 0.2 * n,
-            malformed=n == 1,
-            truncated=False,
-            tokens=n,
-        )
-        for n in range(3)
-    ]
-    disk.write(tmp_path / "rows.parquet", to_parquet(Row, rows))
-    assert from_parquet(Row, tmp_path / "rows.parquet") == rows
-    assert to_parquet(Row, rows) == to_parquet(Row, list(rows))
+def reply(number: int, text: str) -> Reply:
+    return Reply(
+        example=f"x/{number}", group="=g", prompt_digest="d", text=text, tokens=number, truncated=number % 2 == 1
+    )
+
+
+@given(texts=st.lists(st.text()), bound=st.dictionaries(st.text(), st.integers() | st.text() | st.none()))
+def test_replies_survive_the_disk_and_equal_replies_are_equal_bytes(texts: list[str], bound: dict[str, Any]) -> None:
+    replies = tuple(reply(number, text) for number, text in enumerate(texts))
+    written = to_parquet(Reply, replies, bound, {"environment": {"commit": "c"}})
+    assert written == to_parquet(Reply, list(replies), dict(bound), {"environment": {"commit": "c"}})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "replies.parquet"
+        path.write_bytes(written)
+        found = from_parquet(Reply, path, bound)
+    assert (found.records, found.bound, found.about) == (replies, bound, {"environment": {"commit": "c"}})
 
 
 def test_the_digest_covers_weights_configuration_and_tokenizer_but_no_notes(tmp_path: Path) -> None:

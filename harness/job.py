@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a stage takes, as counts: optimiser steps, sampled replies, and sampled tokens at most."""
+    """What a stage takes: optimiser steps, sampled replies, sampled tokens at most, and the dose.
+
+    The dose is the sum of the learning rates over the updates.
+    """
 
     steps: int = 0
     rollouts: int = 0
     sampled_tokens: int = 0
+    dose: float = 0.0
 
 
 def unheard(progress: Progress) -> None:

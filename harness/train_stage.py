@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.core import Job, Progress, Stage, Trained, Verdict, replace, stage_seed
+from harness.core import Example, Job, Progress, Stage, Task, Trained, Verdict, replace, stage_seed
 from harness.listener import Watch
 from harness.run_inputs import pictures_of, space_wanted, training_examples
 from harness.session import Session
@@ -101,6 +101,7 @@ def select_and_train(
         optimiser_steps=trained.optimiser_steps,
         sampled_tokens=trained.sampled_tokens,
         trained_tokens=trained.trained_tokens,
+        dose=dose_of(job, kept) if kept else 0.0,
         filter_rollouts=sum(verdict.rollouts for verdict in verdicts),
         filter_sampled_tokens=sum(verdict.sampled_tokens for verdict in verdicts),
         seconds=watch.seconds["seconds"],
@@ -116,6 +117,12 @@ def select_and_train(
         inputs=inputs,
         environment=environment(),
     )
+
+
+def dose_of(job: Job, kept: Sequence[tuple[Task, Example]]) -> float:
+    """The sum of the learning rates over the updates on the kept examples."""
+    shown = sum(job.epochs[task.name] for task, _ in kept)
+    return job.paradigm.learner.work(shown, job.paradigm, job.scale).dose
 
 
 def selected(session: Session, key: str, job: Job, watch: Watch) -> Sequence[Verdict]:

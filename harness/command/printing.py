@@ -159,7 +159,7 @@ def metrics(screen: Console, own: AccuracyMatrix, others: Sequence[AccuracyMatri
     show(screen, "Metrics", table)
 
 
-DIFFERENCES = ("gain", "backward_transfer", "fm_lai_T", "fm_lai_T1", "forward_transfer", "general_delta")
+DIFFERENCES = ("net_learning", "gain", "backward_transfer", "fm_lai_T", "fm_lai_T1", "forward_transfer", "general_delta")
 
 
 def result(screen: Console, run: PublishedRun) -> None:

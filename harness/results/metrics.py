@@ -61,6 +61,21 @@ def learning_accuracy(a: AccuracyMatrix) -> float | None:
     return _mean(a.scores[j + 1][j] for j in range(len(a.tasks))) if a.ordered else None
 
 
+def net_learning(a: AccuracyMatrix) -> float | None:
+    """mean_{j=1..T} (A[j, j] - A[0, j]), what was learned against the base; high is good (defined here).
+
+    Arms are compared at equal net learning. ``gain`` rewards destruction: a stage that learns again what an earlier one
+    broke counts as gain there (here 0.6), and not here.
+
+    >>> from harness.results.matrix import from_rows
+    >>> round(net_learning(from_rows([[0.2, 0.3], [0.9, 0.1], [0.6, 0.6]])), 6)
+    0.5
+    """
+    if not a.ordered:
+        return None
+    return _mean(_minus(a.scores[j + 1][j], a.scores[0][j]) for j in range(len(a.tasks)))
+
+
 def gain(a: AccuracyMatrix) -> float | None:
     """mean_{j=1..T} (A[j, j] - A[j-1, j]), what a stage itself adds to its task; high is good (defined here).
 
@@ -192,6 +207,7 @@ def _row(compute: Callable[[AccuracyMatrix], float | None], equation: str, sign:
 _METRICS = (
     _row(average_accuracy, "mean_{j=1..T} A[T,j]", _HIGH, _GEM),
     _row(learning_accuracy, "mean_{j=1..T} A[j,j]", _HIGH, "MCITlib, arXiv:2508.07307"),
+    _row(net_learning, "mean_{j=1..T} (A[j,j] - A[0,j])", _HIGH, "defined here"),
     _row(gain, "mean_{j=1..T} (A[j,j] - A[j-1,j])", _HIGH, "defined here"),
     _row(backward_transfer, "mean_{j=1..T-1} (A[T,j] - A[j,j])", "negative = forgetting", _GEM),
     _row(fm_lai_T, "mean_{j=1..T} (A[T,j] - max_{1<=i<=T} A[i,j])", "<= 0, negative = forgetting", _LAI),
@@ -211,4 +227,5 @@ def compute_all(a: AccuracyMatrix) -> dict[str, float | None]:
 __all__ = [
     "ALL", "Metric", "average_accuracy", "backward_transfer", "compute_all", "fm_lai_T", "fm_lai_T1",
     "forward_transfer", "gain", "general_delta", "general_deltas", "learning_accuracy", "malformed_share",
+    "net_learning",
 ]  # fmt: skip

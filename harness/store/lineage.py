@@ -26,7 +26,8 @@ _PARTS = (
 class Costs:
     """What a stage took. Seconds add up over interruptions; tokens are counted, never estimated.
 
-    ``items`` are the distinct training examples before the selection, ``kept`` those after it.
+    ``items`` are the distinct training examples before the selection, ``kept`` those after it; ``dose`` is the sum of
+    the learning rates over the updates.
     """
 
     items: int
@@ -34,6 +35,7 @@ class Costs:
     optimiser_steps: int
     sampled_tokens: int
     trained_tokens: int
+    dose: float
     filter_rollouts: int
     filter_sampled_tokens: int
     seconds: float

@@ -16,7 +16,7 @@ import pytest
 
 from harness import registry
 from harness.asking.engines import Generation, Prompt, open_engine
-from harness.asking.engines.decoding import reserved_cache
+from harness.asking.engines.decoding import nucleus, reserved_cache
 from harness.asking.engines.prompts import chat_text, prompt_lengths
 from harness.asking.engines.transformers import TransformersEngine, load_processor
 from harness.asking.evaluate import open_pictures
@@ -96,6 +96,38 @@ def test_a_reply_cut_off_by_its_length_says_so(engine: TransformersEngine, greed
     for cut, whole in zip(short, greedy, strict=True):
         assert cut.tokens == min(4, whole.tokens)
         assert cut.truncated == (whole.tokens > 4)
+
+
+# Sampling
+
+
+def test_a_nucleus_of_one_token_samples_the_greedy_reply_for_every_rollout(
+    engine: TransformersEngine, greedy: list[Generation]
+) -> None:
+    sampled = engine.sample(asked(), LONG, 3, 7, 1e-6)
+    assert [[reply.text for reply in group] for group in sampled] == [[reply.text] * 3 for reply in greedy]
+
+
+def test_the_seed_alone_decides_a_sample(engine: TransformersEngine) -> None:
+    prompts = asked(("vizwiz", "textvqa"), 4)
+    first = engine.sample(prompts, LONG, 8, 7, 1.0)
+    engine.sample(prompts, LONG, 2, 3, 1.0)
+    assert engine.sample(prompts, LONG, 8, 7, 1.0) == first
+    assert engine.sample(prompts, LONG, 8, 8, 1.0) != first
+
+
+@pytest.mark.parametrize(
+    ("top_p", "expected"),
+    [(1.0, [0.5, 0.3, 0.15, 0.05]), (0.9, [0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95, 0]), (0.6, [0.625, 0.375, 0, 0])],
+)
+def test_nucleus_sampling_draws_at_temperature_one(top_p: float, expected: list[float]) -> None:
+    import torch
+
+    torch.manual_seed(0)
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(40_000, 4)
+    drawn = torch.bincount(nucleus(top_p)(logits), minlength=4) / 40_000
+    assert drawn.tolist() == pytest.approx(expected, abs=0.01)  # four standard errors
+    assert all((share == 0) == (wanted == 0) for share, wanted in zip(drawn.tolist(), expected, strict=True))
 
 
 # Shortcuts against the library's plain path

@@ -10,6 +10,7 @@ from typing import Any
 from harness.asking.engines import Generation, Prompt
 from harness.asking.engines.decoding import Choose, decode, greedy, nucleus
 from harness.asking.engines.kinds import TRANSFORMERS
+from harness.asking.engines.memory import keep_freed_memory
 from harness.asking.engines.prompts import Prompts
 from harness.core import Decoding, Scale, UserError
 
@@ -82,6 +83,8 @@ class TransformersEngine:
 
         self.processor = load_processor(folder, scale)
         self.model = load_model(folder, scale.precision).eval()
+        if self.model.device.type == "cpu":
+            keep_freed_memory()
         self.device_kind = torch.cuda.get_device_name() if self.model.device.type == "cuda" else "cpu"
         self.batch = scale.eval_batch
         self.suppressed = forbidden_tokens(self.processor.tokenizer)

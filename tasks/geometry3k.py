@@ -129,7 +129,7 @@ def twin(split: str, index: int) -> Example:
 
 GEOMETRY3K = Task(
     name="geometry3k",
-    version=1,
+    version=2,
     cite="arXiv:2105.04165",
     licence="MIT (the official data); twin: Apache-2.0",
     suffix="Answer the question using a single word or phrase.",

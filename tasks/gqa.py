@@ -97,7 +97,7 @@ def twin(split: str, index: int) -> Example:
 
 GQA = Task(
     name="gqa",
-    version=1,
+    version=2,
     cite="arXiv:1902.09506",
     licence="CC BY 4.0 (the official data); twin: Apache-2.0",
     suffix="Answer the question using a single word or phrase.",

@@ -93,7 +93,7 @@ def twin(split: str, index: int) -> Example:
 
 MMLU_PRO = Task(
     name="mmlu-pro",
-    version=1,
+    version=2,
     cite="arXiv:2406.01574",
     licence="MIT (the official data); twin: Apache-2.0",
     suffix="Answer with the option's letter from the given choices directly.",

@@ -146,7 +146,7 @@ def twin(split: str, index: int) -> Example:
 
 MMMU = Task(
     name="mmmu",
-    version=1,
+    version=2,
     cite="arXiv:2311.16502",
     licence="Apache-2.0 (the official data and the twin)",
     suffix="Answer with the option's letter from the given choices directly.",

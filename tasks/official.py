@@ -17,11 +17,14 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from harness.core import UserError
+from tasks.vqa import vqa_words
 
 # Row groups of pictures kept open at a time; the hub writes about a hundred pictures to a group.
 GROUPS_IN_MEMORY = 4
 # The image processor of Qwen2.5-VL refuses pictures that are longer than this times their width.
 THINNEST = 200
+# What data sets hold; a "jpg" that is PostScript must not reach the programs that Pillow would call.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
 Picture = Callable[[], Any]
 
 
@@ -158,22 +161,78 @@ def open_file(file: Path, where: str) -> Any:
 
 
 def opened(source: Path | BytesIO, where: str) -> Any:
-    """A picture as RGB, turned upright as its EXIF orientation says, on white where it is transparent."""
-    from PIL import Image, ImageOps
+    """A picture as RGB, turned upright as its EXIF orientation says, on white where it is transparent.
+
+    Only the formats that data sets have are opened, whatever the file's name says. Gray of 16 bits becomes its upper 8.
+    """
+    import warnings
+
+    from PIL import Image
 
     try:
-        with Image.open(source) as picture:
-            upright = ImageOps.exif_transpose(picture)
-            if upright.has_transparency_data:
-                layer = upright.convert("RGBA")
-                upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-            rgb = upright.convert("RGB")
+        with warnings.catch_warnings():
+            # A broken EXIF block is worth no line: the pixels are there.
+            warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+            with Image.open(source, formats=FORMATS) as picture:
+                picture.load()
+                upright = _upright(_eight_bits(picture, where), picture)
+        if upright.has_transparency_data:
+            layer = upright.convert("RGBA")
+            upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        rgb = upright.convert("RGB")
     # What Pillow raises about broken files, by kind of file.
     except (OSError, ValueError, SyntaxError, TypeError, struct.error, Image.DecompressionBombError) as error:
         raise UserError(f"{where}: the picture cannot be read ({_line(error)}): replace the file") from error
     if max(rgb.size) > THINNEST * min(rgb.size):
         raise UserError(f"{where}: a picture of {rgb.width} x {rgb.height} pixels is too thin: replace the file")
     return rgb
+
+
+def _upright(pixels: Any, picture: Any) -> Any:
+    """The pixels turned as the EXIF orientation of their picture says; as they are where nobody can read it."""
+    from PIL import ExifTags, Image
+
+    turns = Image.Transpose
+    turned = {
+        2: turns.FLIP_LEFT_RIGHT, 3: turns.ROTATE_180, 4: turns.FLIP_TOP_BOTTOM, 5: turns.TRANSPOSE,
+        6: turns.ROTATE_270, 7: turns.TRANSVERSE, 8: turns.ROTATE_90,
+    }  # fmt: skip
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, ValueError, SyntaxError, TypeError, LookupError, struct.error):
+        return pixels
+    return pixels.transpose(turned[orientation]) if orientation in tuple(turned) else pixels
+
+
+def _eight_bits(picture: Any, where: str) -> Any:
+    """A gray picture of more than 8 bits as one of 8, any other as it is.
+
+    Of 16 bits the upper 8 stay. Values of 32 bits say nothing of their range, so it is the narrowest of 0 to 1
+    (fractions alone), 0 to 255 and 0 to 65,535 that holds them all.
+    """
+    import numpy
+    from PIL import Image
+
+    if not picture.mode.startswith(("I", "F")):
+        return picture
+    values = numpy.asarray(picture)
+    if picture.mode.startswith("I;16"):
+        gray = (values.astype(numpy.uint16) >> 8).astype(numpy.uint8)
+    else:
+        low, high = float(values.min()), float(values.max())
+        if not 0 <= low <= high < 65536:
+            raise UserError(
+                f"{where}: gray values from {low:g} to {high:g} are no picture's: save it with 8 or 16 bits"
+            )
+        if picture.mode == "F" and high <= 1:
+            values = values * 255
+        elif high > 255:
+            values = values / 256
+        gray = values.astype(numpy.uint8)
+    clear = picture.info.get("transparency")
+    if isinstance(clear, int):
+        gray[numpy.asarray(picture) == clear] = 255
+    return Image.fromarray(gray)
 
 
 def text(value: object, what: str, where: str) -> str:
@@ -184,17 +243,21 @@ def text(value: object, what: str, where: str) -> str:
 
 
 def gold_first(answers: object, where: str) -> tuple[str, ...]:
-    """The annotators' answers with the most common one (of equally common ones the earliest) first; blanks left out.
+    """The annotators' answers with the gold first; blanks stay, for they count among the ten, and match nothing.
 
-    >>> gold_first(["tea", "a cup", "tea pot", "a cup"], "item 0")
-    ('a cup', 'tea', 'tea pot', 'a cup')
+    Answers are counted as they are compared: of those that most annotators agree on, the most common spelling is gold
+    (of equally common ones the earliest). Line breaks and double spaces become single spaces.
+
+    >>> gold_first(["pepsi", "pepsi", "Coca Cola", "coca-cola", "the coca cola", ""], "item 0")
+    ('Coca Cola', 'pepsi', 'pepsi', 'coca-cola', 'the coca cola', '')
     """
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise UserError(f"{where}: answers is no list of texts: download the file again")
-    given = [answer.strip() for answer in answers if answer.strip()]
-    if not given:
+    given = [" ".join(answer.split()) for answer in answers]
+    if not any(given):
         raise UserError(f"{where}: there are no answers: use a split that is published with answers")
-    gold = Counter(given).most_common(1)[0][0]
+    agreed = Counter(vqa_words(answer) for answer in given if answer).most_common(1)[0][0]
+    gold = Counter(answer for answer in given if answer and vqa_words(answer) == agreed).most_common(1)[0][0]
     given.remove(gold)
     return (gold, *given)
 

@@ -144,7 +144,7 @@ def twin(split: str, index: int) -> Example:
 
 PATHVQA = Task(
     name="pathvqa",
-    version=1,
+    version=2,
     cite="arXiv:2003.10286",
     licence="MIT (the questions; the pictures' copyright stays with their publishers); twin: Apache-2.0",
     suffix="Answer the question using a single word or phrase.",

@@ -79,7 +79,7 @@ def twin(split: str, index: int) -> Example:
 
 POPE = Task(
     name="pope",
-    version=1,
+    version=2,
     cite="arXiv:2305.10355",
     licence="MIT (the official data); twin: Apache-2.0",
     suffix="Answer the question using yes or no.",

@@ -321,7 +321,7 @@ def _read_row(item: str, values: dict[str, Any], where: str, picture: Any) -> Ex
 
 SCIENCEQA = Task(
     name="scienceqa",
-    version=1,
+    version=2,
     cite="arXiv:2209.09513",
     licence="CC BY-NC-SA 4.0 (the official repository; its hub card says CC BY-SA 4.0); twin: Apache-2.0",
     suffix="Answer with the option's letter from the given choices directly.",

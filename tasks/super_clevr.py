@@ -158,7 +158,7 @@ def twin(split: str, index: int) -> Example:
 
 SUPER_CLEVR = Task(
     name="super-clevr",
-    version=1,
+    version=2,
     cite="arXiv:2212.00259",
     licence="CC BY 4.0 (the official data); twin: Apache-2.0",
     suffix="Answer the question using a single word or phrase.",

@@ -250,7 +250,7 @@ def twin_ocr(split: str, index: int) -> Example:
 
 TEXTVQA = Task(
     name="textvqa",
-    version=1,
+    version=2,
     cite="arXiv:1904.08920",
     licence="CC BY 4.0 (the official data); twin: Apache-2.0",
     suffix="Answer the question using a single word or phrase.",

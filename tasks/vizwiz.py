@@ -227,7 +227,7 @@ def _example(name: str, question: object, answers: object, where: str, picture: 
 
 VIZWIZ = Task(
     name="vizwiz",
-    version=1,
+    version=2,
     cite="arXiv:1802.08218",
     licence="CC BY 4.0 (the official data); twin: Apache-2.0",
     suffix="When the provided information is insufficient, respond with 'Unanswerable'. "

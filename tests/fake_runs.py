@@ -51,8 +51,8 @@ from harness.store.typed import SCHEMA, dump
 SHORT = Stream(name="short", tasks=("gqa", "pathvqa"), epochs={"gqa": 1, "pathvqa": 1}, general=("pope",))
 ENVIRONMENT = {"commit": "c" * 40, "cpu": "made up"}
 COSTS = Costs(
-    items=4, kept=4, optimiser_steps=1, sampled_tokens=0, trained_tokens=8, filter_rollouts=0, filter_sampled_tokens=0,
-    seconds=1.5, filter_seconds=0.0,
+    items=4, kept=4, optimiser_steps=1, sampled_tokens=0, trained_tokens=8, dose=1e-4, filter_rollouts=0,
+    filter_sampled_tokens=0, seconds=1.5, filter_seconds=0.0,
 )  # fmt: skip
 _nouns: dict[str, dict[str, Any]] = {}  # of each run that was made up, by its id
 

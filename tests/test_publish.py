@@ -1,127 +1,211 @@
-"""Publishing, the leaderboard that is derived from what was published, and its means over seeds."""
+"""Publishing: nothing of a run's folder is believed, all is computed again from its replies, or refused in one line."""
 
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness import run_inputs
-from harness.asking.styles import DIRECT
-from harness.core import UserError
+from harness.core import Mark, Reply, UserError, digest, joint, replace
+from harness.observe import file_name
 from harness.results import leaderboard
-from harness.results.cells import csv_rows, read_cells, write_cells
-from harness.results.metrics import ALL, average_accuracy, backward_transfer, compute_all
+from harness.results.cells import read_cells, write_cells
 from harness.results.publish import publish
-from harness.results.published import published, read_run
-from harness.runner import run
-from tests import fake_world
-from tests.fake_runs import MTL, RFT, SFT, SHORT, fake_run
+from harness.results.published import read_run
+from harness.results.remark import remark
+from harness.run_inputs import cells_of
+from harness.store.checkpoints import Store
+from harness.store.record import read_record
+from harness.store.tables import from_parquet, to_parquet
+from tests import fake_runs
+from tests.fake_runs import ENVIRONMENT, RIF_RFT, SFT, SHORT, fake_run, registered
+
+ROOT = Path(__file__).resolve().parent.parent
+UNCLEAN = {**ENVIRONMENT, "commit": "d" * 40 + "+"}
 
 
-def refused(words: str, run: Path, results: Path) -> None:
-    before = sorted(results.rglob("*"))
+def refused(words: str, run: Path, results: Path, **others: Any) -> None:
+    """Publishing the run is refused in one line and changes nothing."""
+    before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
     with pytest.raises(UserError, match=words) as refusal:
-        publish(run, results)
+        fake_runs.publish(run, results, **others)
     assert "\n" not in str(refusal.value)
-    assert sorted(results.rglob("*")) == before
+    assert {path: path.read_bytes() for path in results.rglob("*") if path.is_file()} == before
 
 
-def edit(path: Path, **fields: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+def edit(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the record of a run by hand."""
+    content = json.loads((run / "run.json").read_text())
+    change(content)
+    (run / "run.json").write_text(json.dumps(content))
+
+
+def sealed(run: Path, number: int, **changed: Any) -> None:
+    """Write a reply file of a run again, whole and with a right digest, but with another binding, or about another."""
+    path = run / "replies" / file_name(cells_of(read_record(run).observations)[number])
+    table = from_parquet(Reply, path)
+    about = {"environment": changed.pop("environment", table.about["environment"])}
+    path.write_bytes(to_parquet(Reply, table.records, {**table.bound, **changed}, about))
+
+
+# --- what is published
 
 
 def test_a_finished_run_is_published_whole(tmp_path):
     run = fake_run(tmp_path / "runs")
-    target = publish(run, tmp_path / "results")
-    assert target == tmp_path / "results" / "runs" / "sft-short-s0"
-    assert sorted(path.name for path in target.iterdir()) == ["cells.csv", "costs.json", "items.parquet", "run.json"]
-    assert (target / "cells.csv").read_bytes() == (run / "cells.csv").read_bytes()
-    assert json.loads((target / "run.json").read_text()) == json.loads((run / "run.json").read_text())
+    target = fake_runs.publish(run, tmp_path / "results")
+    assert target == tmp_path / "results" / "runs" / run.name
+    names = ["cells.csv", "costs.json", "marks.parquet", "replies.parquet", "run.json"]
+    assert sorted(path.name for path in target.iterdir()) == names
+    for name in ("cells.csv", "costs.json", "run.json"):
+        assert (target / name).read_bytes() == (run / name).read_bytes(), name
     assert sorted(path.name for path in target.parent.parent.iterdir()) == ["leaderboard.csv", "runs"]
-    assert [entry["id"] for entry in leaderboard.load(tmp_path / "results")] == ["sft-short-s0"]
+    assert [entry["id"] for entry in leaderboard.load(tmp_path / "results")] == [run.name]
+    chosen = fake_runs.publish(fake_run(tmp_path / "runs", RIF_RFT), tmp_path / "results")
+    assert sorted(path.name for path in chosen.iterdir()) == sorted([*names, "verdicts.parquet"])
 
 
-def test_the_published_items_add_up_to_the_cells(tmp_path):
+def test_every_cell_follows_from_the_published_replies_and_from_the_published_marks(tmp_path):
     import pandas
 
-    target = publish(fake_run(tmp_path / "runs", items=20), tmp_path / "results")
-    items = pandas.read_parquet(target / "items.parquet")
-    assert list(items) == ["stage", "task", "style", "example", "group", "score", "malformed"]
-    assert str(items["score"].dtype) == "float32"
-    assert items["group"].nunique() == 30
-    means = items.groupby(["stage", "task", "style"], observed=True)[["score", "malformed"]].mean()
-    cells = read_cells(target / "cells.csv")
-    assert len(means) == len(cells) == 18
-    for cell in cells:
-        score, malformed = means.loc[(cell.stage, cell.task, cell.style)]
-        assert score == pytest.approx(cell.score, abs=1e-6)
-        assert malformed == pytest.approx(cell.malformed, abs=1e-6)
+    from harness.asking.styles import STYLES
+
+    run = fake_run(tmp_path / "runs", items=20)
+    target = fake_runs.publish(run, tmp_path / "results")
+    replies, marks = (pandas.read_parquet(target / f"{name}.parquet") for name in ("replies", "marks"))
+    assert list(replies) == ["stage", "task", "style", "example", "group", "text", "tokens", "truncated"]
+    assert list(marks) == ["stage", "task", "style", "example", "group", "read", "score", "malformed"]
+    assert str(marks["score"].dtype) == "float64"
+    assert set(marks["score"]) == {0.0, 0.3, 1.0}, "0.3 is 0.3 to the last digit"
+    assert marks["group"].nunique() == 30
+    styles = {style.name: style for style in STYLES}
+    for cell in read_cells(target / "cells.csv"):
+        place = dict(stage=cell.stage, task=cell.task, style=cell.style)
+        said, worth = (
+            table[(table[list(place)] == pandas.Series(place)).all(axis=1)].to_dict("records")
+            for table in (replies, marks)
+        )
+        read = [styles[cell.style].read(reply["text"]) for reply in said]
+        scores = [
+            0.0 if answer is None else fake_runs.worth(answer, fake_runs.question(cell.task, "test", n))
+            for n, answer in enumerate(read)
+        ]
+        assert cell.score == math.fsum(scores) / cell.n == math.fsum(row["score"] for row in worth) / cell.n
+        assert cell.malformed == read.count(None) / cell.n == sum(row["malformed"] for row in worth) / cell.n
+        assert cell.truncated == sum(reply["truncated"] for reply in said) / cell.n
+        assert [row["read"] if isinstance(row["read"], str) else None for row in worth] == read
+        assert [row["group"] for row in said] == [row["group"] for row in worth]
 
 
-def test_publishing_twice_changes_nothing(tmp_path):
+def test_the_verdicts_of_a_selector_are_published(tmp_path):
+    import pandas
+
+    target = fake_runs.publish(fake_run(tmp_path / "runs", RIF_RFT), tmp_path / "results")
+    verdicts = pandas.read_parquet(target / "verdicts.parquet")
+    assert list(verdicts) == ["stage", "task", "id", "kept", "correct", "rollouts", "sampled_tokens"]
+    assert verdicts[["stage", "task", "id", "kept"]].values.tolist() == [
+        [stage, name, f"{name}-{n}", n > 0] for stage, name in enumerate(SHORT.tasks, 1) for n in range(2)
+    ]
+
+
+def test_publishing_again_changes_nothing_where_the_checkpoints_were_freed_too(tmp_path):
     run = fake_run(tmp_path / "runs")
-    target = publish(run, tmp_path / "results")
+    target = fake_runs.publish(run, tmp_path / "results")
     before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
-    assert publish(run, tmp_path / "results") == target
+    shutil.rmtree(tmp_path / "runs" / "checkpoints")
+    assert fake_runs.publish(run, tmp_path / "results") == target
     assert {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()} == before
 
 
+def test_a_published_record_names_no_folder_of_the_machine(tmp_path):
+    plugins = {str(tmp_path / "mine.py"): "0" * 12}
+    run = fake_run(tmp_path / "runs", record={"plugins": plugins})
+    edit(run, lambda content: content["scale"].update(model=str(tmp_path / "twin-base")))
+    target = fake_runs.publish(run, tmp_path / "results")
+    assert str(tmp_path) not in (target / "run.json").read_text()
+    record = read_record(target)
+    assert (record.plugins, record.scale["model"]) == ({"mine.py": "0" * 12}, "twin-base")
+
+
+def test_a_name_may_hold_the_word_limit(tmp_path):
+    run = fake_run(tmp_path / "runs", replace(SFT, name="sft-limited"))
+    assert fake_runs.publish(run, tmp_path / "results").is_dir()
+
+
+def test_a_name_that_starts_a_formula_never_reaches_the_leaderboard(tmp_path):
+    target = fake_runs.publish(fake_run(tmp_path / "runs"), tmp_path / "results")
+    edit(target, lambda content: content["scale"].update(name='=HYPERLINK("x")'))
+    with pytest.raises(UserError, match="was edited"):
+        leaderboard.rebuild(tmp_path / "results")
+
+
+# --- what may not stand beside whole runs
+
+
 def test_other_numbers_under_a_published_id_are_refused(tmp_path):
-    publish(fake_run(tmp_path / "runs"), tmp_path / "results")
+    fake_runs.publish(fake_run(tmp_path / "runs"), tmp_path / "results")
     refused("other numbers", fake_run(tmp_path / "again", forgets=0.4), tmp_path / "results")
 
 
-def test_a_published_record_names_no_folder_of_the_machine(tmp_path):
-    target = publish(fake_run(tmp_path / "runs", asked={"data": str(tmp_path / "official")}), tmp_path / "results")
-    assert json.loads((target / "run.json").read_text())["run"]["data"] == "official"
-    assert str(tmp_path) not in (target / "run.json").read_text()
-
-
-def test_what_the_runner_leaves_is_what_is_published(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_inputs, "typed", fake_world.find)
-    model = fake_world.make_model(tmp_path / "model")
-    done = run(fake_world.fake_run(model), tmp_path / "runs", engine=fake_world.engine_maker([]))
-    target = publish(done.folder, tmp_path / "results")
-    assert read_cells(target / "cells.csv") == list(done.cells)
-    assert str(tmp_path) not in (target / "run.json").read_text()
-    (entry,) = leaderboard.load(tmp_path / "results")
-    scores = [
-        cell.score for cell in done.cells if cell.stage == 3 and cell.style == "direct" and cell.task != "watched"
-    ]
-    assert entry["average_accuracy"] == pytest.approx(sum(scores) / 3)
-    limited = run(fake_world.fake_run(model, limit=4), tmp_path / "runs", engine=fake_world.engine_maker([]))
-    refused("limited", limited.folder, tmp_path / "results")
-    aside = run(fake_world.fake_run(model, split="validation"), tmp_path / "runs", engine=fake_world.engine_maker([]))
-    refused("validation", aside.folder, tmp_path / "results")
-
-
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("asked", "words"),
     [
-        ({"asked": {"limit": 8}}, "limited"),
-        ({"asked": {"split": "validation"}}, "validation"),
+        ({"limit": 8}, "limited"),
+        ({"split": "validation"}, "validation"),
         ({"record": {"finished": False}}, "not finished"),
+        ({"record": {"stages": None}}, "damaged"),
         ({"record": {"id": "other"}}, "holds the run 'other'"),
-        ({"record": {"run": {}}}, "no run's record"),
-        ({"record": {"stages": None}}, "no run's record"),
+        ({"record": {"environments": {}}}, "environment"),
+        ({"record": {"scorers": {"gqa": "other-v1"}}}, "other scorers"),
+        ({"record": {"data": {}}}, "other data"),
+        ({"record": {"observations": []}}, "observed other things"),
     ],
 )
-def test_what_may_not_stand_beside_whole_runs_is_refused(tmp_path, fields, words):
-    refused(words, fake_run(tmp_path / "runs", **fields), tmp_path / "results")
+def test_a_run_that_is_not_whole_is_refused(tmp_path, asked, words):
+    refused(words, fake_run(tmp_path / "runs", **asked), tmp_path / "results")
 
 
-def test_a_record_that_does_not_say_its_limit_is_refused(tmp_path):
-    run = fake_run(tmp_path / "runs")
-    asked = json.loads((run / "run.json").read_text())["run"]
-    del asked["limit"]
-    edit(run / "run.json", run=asked)
-    refused("limited", run, tmp_path / "results")
+EDITS: Mapping[str, Callable[[dict[str, Any]], object]] = {
+    "limit": lambda content: content.update(limit=None),
+    "limit, declared too": lambda content: (content.update(limit=None), content["declared"].update(limit=None)),
+    "limit, id too": lambda content: content.update(limit=None, id=content["id"].replace("-limit8", "")),
+    "seed": lambda content: content.update(seed=1),
+    "split": lambda content: content.update(split="validation"),
+    "official": lambda content: content.update(official=True),
+    "style": lambda content: content.update(style="cot"),
+    "size": lambda content: content["scale"].update(train_items=9),
+    "decoding": lambda content: content["scale"]["decodings"]["cot"].update(max_new_tokens=9),
+    "scale's name": lambda content: content["scale"].update(name="twin-long"),
+    "paradigm's name": lambda content: content["paradigm"].update(name="x/../../../y"),
+    "learner": lambda content: content["paradigm"]["learner"].update(name="grpo"),
+    "order of tasks": lambda content: content["stream"].update(tasks=["pathvqa", "gqa"]),
+    "suites": lambda content: content["stream"].update(general=[]),
+    "a stage's tasks": lambda content: content["stages"][1].update(tasks=["gqa"]),
+    "no learner": lambda content: content["paradigm"].pop("learner"),
+    "scale of text": lambda content: content["scale"].update(decodings="none"),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_an_edited_record_is_found_by_its_id(tmp_path, what):
+    run = fake_run(tmp_path / "runs", limit=8 if what.startswith("limit") else None)
+    read_record(run)
+    edit(run, EDITS[what])
+    if not run.name.endswith(name := json.loads((run / "run.json").read_text())["id"]):
+        fake_runs._nouns[name] = fake_runs._nouns[run.name]
+        run = run.rename(run.with_name(name))
+    with pytest.raises(UserError, match="was edited") as refusal:
+        read_record(run)
+    assert "\n" not in str(refusal.value)
+    refused("was edited", run, tmp_path / "results")
 
 
 @pytest.mark.parametrize("drop", [{"stage": 2, "task": "pathvqa"}, {"stage": 0, "task": "pope"}, {"style": "cot"}])
@@ -134,197 +218,180 @@ def test_a_run_without_all_its_cells_is_refused(tmp_path, drop):
     refused("lacks", run, tmp_path / "results")
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    (tmp_path / "empty").mkdir()
-    refused("no run's folder", tmp_path / "empty", tmp_path / "results")
-    refused("no run's folder", tmp_path / "absent", tmp_path / "results")
-    (tmp_path / "empty" / "run.json").write_text("{")
-    refused("cannot be read", tmp_path / "empty", tmp_path / "results")
-    (tmp_path / "empty" / "run.json").write_text("[]")
-    refused("no run's record", tmp_path / "empty", tmp_path / "results")
-
-
-def test_a_run_id_cannot_leave_the_results(tmp_path):
+@pytest.mark.parametrize("part", ["session", "checkpoint", "replies", "manifest"])
+def test_a_part_that_was_made_from_uncommitted_code_is_refused(tmp_path, part):
     run = fake_run(tmp_path / "runs")
-    edit(run / "run.json", id="..")
-    with pytest.raises(UserError):
-        publish(run / "rows" / "..", tmp_path / "results")
+    if part == "replies":
+        sealed(run, 3, environment=UNCLEAN)
+    elif part == "manifest":  # the record does not say so, but the checkpoint does
+        (path,) = sorted((tmp_path / "runs").glob("checkpoints/*/manifest.json"))[:1]
+        path.write_text(json.dumps({**json.loads(path.read_text()), "environment": UNCLEAN}))
+    else:
+        name = digest(UNCLEAN)[:12]
+        edit(run, lambda content: content["environments"].update({name: UNCLEAN}))
+        edit(run, lambda content: content["stages"][0].update({"environment": name} if part == "checkpoint" else {}))
+    refused("uncommitted code", run, tmp_path / "results")
+
+
+def test_an_environment_that_was_edited_or_is_empty_is_refused(tmp_path):
+    run = fake_run(tmp_path / "runs")
+    edit(run, lambda content: content["environments"].update({digest(UNCLEAN)[:12]: ENVIRONMENT}))
+    refused("does not say in which environment", run, tmp_path / "results")
+    sealed(fake_run(tmp_path / "again"), 0, environment={})
+    refused("does not say in which environment", tmp_path / "again" / run.name, tmp_path / "results")
+    run = fake_run(tmp_path / "cleaned", environment=UNCLEAN)
+    edit(run, lambda content: content["environments"][digest(UNCLEAN)[:12]].update(commit="d" * 40))
+    refused("uncommitted code", run, tmp_path / "results")
+
+
+SPOILS: Mapping[str, tuple[Callable[[Path], object], str]] = {
+    "edited weights": (lambda run: weights_of(run).write_text("other"), "edited or cut short"),
+    "lost reply file": (lambda run: (run / "replies/1-gqa-cot.parquet").unlink(), "1-gqa-cot.parquet is missing"),
+    "cut reply file": (lambda run: (run / "replies/1-gqa-cot.parquet").write_bytes(b"PAR1"), "damaged"),
+    "replies of another cell": (
+        lambda run: shutil.copy(run / "replies/0-gqa-cot.parquet", run / "replies/1-gqa-cot.parquet"),
+        "replies of other weights",
+    ),
+    "replies of other weights": (lambda run: sealed(run, 3, weights="e" * 64), "replies of other weights"),
+    "replies to other prompts": (lambda run: sealed(run, 3, prompts="e" * 64), "replies of other prompts"),
+    "replies to other pictures": (lambda run: sealed(run, 3, pictures="e" * 64), "replies of other pictures"),
+    "replies of other lengths": (lambda run: sealed(run, 3, max_new_tokens=9), "replies of other max_new_tokens"),
+    "replies of another precision": (lambda run: sealed(run, 3, precision="bfloat16"), "replies of other precision"),
+    "lost costs": (lambda run: (run / "costs.json").unlink(), "no costs.json"),
+    "lost cells": (lambda run: (run / "cells.csv").unlink(), "has no cells.csv"),
+    "lost verdicts": (lambda run: (run / "verdicts-2.parquet").unlink(), "verdicts-2.parquet is missing"),
+    "verdicts of another stage": (
+        lambda run: shutil.copy(run / "verdicts-1.parquet", run / "verdicts-2.parquet"), "another stage",
+    ),
+    "another stage's seed": (lambda run: edit(run, lambda content: content["stages"][0].update(seed=1)), "the seed"),
+    "a broken chain": (lambda run: edit(run, lambda content: content["stages"][1].update(parent="f" * 64)), "follow"),
+    "other weights in the record": (
+        lambda run: edit(run, lambda content: content["stages"][1].update(weights="f" * 64)), "other weights",
+    ),
+}  # fmt: skip
+
+
+def weights_of(run: Path) -> Path:
+    """The weights of a run's first stage in the store."""
+    return run.parent / "checkpoints" / str(read_record(run).stages[0].key) / "model.safetensors"
+
+
+@pytest.mark.parametrize("what", SPOILS)
+def test_a_run_with_lost_or_changed_files_is_refused_and_nothing_is_left(tmp_path, what):
+    run = fake_run(tmp_path / "runs", RIF_RFT)
+    spoil, words = SPOILS[what]
+    spoil(run)
+    refused(words, run, tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (lambda run: (run / "rows" / "1-gqa-cot.parquet").unlink(), "1-gqa-cot.parquet is missing"),
-        (lambda run: (run / "rows" / "1-gqa-cot.parquet").write_bytes(b"PAR1"), "damaged"),
-        (lambda run: shutil.copy(run / "rows/0-gqa-cot.parquet", run / "rows/1-gqa-cot.parquet"), "does not add up"),
-        (lambda run: (run / "costs.json").unlink(), "no costs.json"),
-        (lambda run: (run / "cells.csv").unlink(), "has no cells.csv"),
-    ],
-)
-def test_a_run_with_lost_or_changed_files_is_refused_and_nothing_is_left(tmp_path, spoil, words):
-    run = fake_run(tmp_path / "runs", items=40)
-    spoil(run)
-    with pytest.raises(UserError, match=words):
-        publish(run, tmp_path / "results")
-    assert [path for path in tmp_path.glob("results/**/*") if path.is_file() or "aside" in path.name] == []
-
-
-# --- the leaderboard
-
-
-def test_a_row_holds_every_metric_in_the_own_style_and_two_in_the_other(tmp_path):
-    publish(fake_run(tmp_path / "runs", RFT), tmp_path / "results")
-    (entry,) = leaderboard.load(tmp_path / "results")
-    (run,) = published(tmp_path / "results")
-    own, other = run.matrix("cot"), run.matrix("direct")
-    assert (entry["style"], entry["other_style"]) == ("cot", "direct")
-    assert {name: entry[name] for name in ALL} == compute_all(own)
-    assert entry["other_average_accuracy"] == average_accuracy(other) != average_accuracy(own)
-    assert entry["other_backward_transfer"] == backward_transfer(other)
-    assert (entry["paradigm"], entry["stream"], entry["scale"], entry["seed"]) == ("rft", "short", "twin", 0)
-
-
-def test_ranks_follow_average_accuracy_within_a_group(tmp_path):
-    for seed in range(3):
-        publish(fake_run(tmp_path / "runs", SFT, seed=seed, forgets=0.5, items=40), tmp_path / "results")
-        publish(fake_run(tmp_path / "runs", RFT, seed=seed, forgets=0.0, items=40), tmp_path / "results")
-    entries = leaderboard.load(tmp_path / "results")
-    scores = [entry["average_accuracy"] for entry in entries]
-    assert scores == sorted(scores, reverse=True)
-    assert [entry["rank"] for entry in entries] == [1 + sum(other > own for other in scores) for own in scores]
-    assert {entry["runs"] for entry in entries} == {6}
-    assert len({entry["group"] for entry in entries}) == 1
-    assert entries[0]["paradigm"] == "rft"
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"versions": 2},
-        {"stream": replace(SHORT, tasks=("pathvqa", "gqa"))},
-        {"record": {"base_digest": "c" * 64}},
-    ],
-)
-def test_runs_that_do_not_compare_are_not_ranked_together(tmp_path, fields):
-    publish(fake_run(tmp_path / "runs", SFT), tmp_path / "results")
-    publish(fake_run(tmp_path / "runs", RFT, **fields), tmp_path / "results")
-    entries = leaderboard.load(tmp_path / "results")
-    assert [entry["rank"] for entry in entries] == [1, 1]
-    assert [entry["runs"] for entry in entries] == [1, 1]
-    assert entries[0]["group"] != entries[1]["group"]
-
-
-def test_where_the_model_lies_does_not_part_runs(tmp_path):
-    publish(fake_run(tmp_path / "runs", SFT), tmp_path / "results")
-    run = fake_run(tmp_path / "runs", RFT)
-    asked = json.loads((run / "run.json").read_text())["run"]
-    asked["scale"]["model"] = "elsewhere/twin-base"
-    edit(run / "run.json", run=asked)
-    publish(run, tmp_path / "results")
-    assert [entry["rank"] for entry in leaderboard.load(tmp_path / "results")] == [1, 2]
-
-
-def test_other_test_data_under_the_same_version_do_not_compare(tmp_path):
-    publish(fake_run(tmp_path / "runs", SFT), tmp_path / "results")
-    run = fake_run(tmp_path / "runs", RFT)
-    cells = [replace(cell, data="e" * 64) for cell in read_cells(run / "cells.csv")]
+    ("field", "value"),
+    [("score", 0.999), ("malformed", 0.9), ("truncated", 0.9), ("n", 11), ("weights", "e" * 64), ("scorer", "x-v1"),
+     ("data", "e" * 64), ("engine", "vllm-v1@cpu")],
+)  # fmt: skip
+def test_an_edited_cell_is_refused(tmp_path, field, value):
+    run = fake_run(tmp_path / "runs")
+    cells = read_cells(run / "cells.csv")
+    cells[7] = replace(cells[7], **{field: value})
     (run / "cells.csv").write_text(write_cells(cells))
-    publish(run, tmp_path / "results")
-    assert [entry["rank"] for entry in leaderboard.load(tmp_path / "results")] == [1, 1]
+    refused(rf"does not follow from its replies \({field} differ\)", run, tmp_path / "results")
+    cells[7] = replace(cells[7], decoding="greedy-9")
+    (run / "cells.csv").write_text(write_cells([*read_cells(run / "cells.csv"), cells[7]]))
+    refused("19 cells, but replies of 18|several", run, tmp_path / "results")
 
 
-def test_joint_training_is_ranked_and_what_needs_an_order_is_empty(tmp_path):
-    publish(fake_run(tmp_path / "runs", MTL), tmp_path / "results")
-    (row,) = csv_rows(tmp_path / "results" / "leaderboard.csv")
-    assert row["rank"] == "1"
-    assert row["average_accuracy"] != ""
-    for name in ("learning_accuracy", "gain", "backward_transfer", "fm_lai_T", "fm_lai_T1", "forward_transfer"):
-        assert row[name] == ""
-    assert row["other_backward_transfer"] == ""
-    assert leaderboard.load(tmp_path / "results")[0]["gain"] is None
+@pytest.mark.parametrize("score", ["nan", "2.0", "-0.5", "inf", ""])
+def test_a_cell_of_no_fraction_is_refused(tmp_path, score):
+    run = fake_run(tmp_path / "runs")
+    lines = (run / "cells.csv").read_text().splitlines()
+    at = lines[0].split(",").index("score")
+    lines[4] = ",".join(score if n == at else part for n, part in enumerate(lines[4].split(",")))
+    (run / "cells.csv").write_text("\n".join(lines) + "\n")
+    refused("row 5 is malformed", run, tmp_path / "results")
 
 
-def test_ties_share_the_better_rank():
-    def entry(name, score):
-        return {"group": "g", "stream": "s", "scale": "x", "id": name, "average_accuracy": score}
-
-    runs = [entry("a", 0.5), entry("b", None), entry("c", 0.7), entry("d", 0.5), entry("e", 0.2)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leaderboard, "_entry", lambda run: dict(run))
-        rows = leaderboard.rows(runs)
-    assert [(row["id"], row["rank"]) for row in rows] == [("c", 1), ("a", 2), ("d", 2), ("e", 4), ("b", None)]
+def too_much(answer: str, example: Any) -> float:
+    """A score that is none."""
+    return 2.0 if answer == "yes" else math.nan
 
 
-def test_a_name_that_starts_a_formula_is_only_text(tmp_path):
-    publish(fake_run(tmp_path / "runs", replace(SFT, style=replace(DIRECT, name="direct"))), tmp_path / "results")
-    record = tmp_path / "results" / "runs" / "sft-short-s0" / "run.json"
-    run = json.loads(record.read_text())["run"]
-    run["scale"]["name"] = '=HYPERLINK("x")'
-    edit(record, run=run)
-    leaderboard.rebuild(tmp_path / "results")
-    assert ',"\'=HYPERLINK(""x"")",' in (tmp_path / "results" / "leaderboard.csv").read_text()
-    assert leaderboard.load(tmp_path / "results")[0]["scale"] == '=HYPERLINK("x")'
+def test_a_scorer_that_gives_no_fraction_now_is_named(tmp_path):
+    run = fake_run(tmp_path / "runs")
+    refused("too_much gives", run, tmp_path / "results", gqa=replace(fake_runs.task("gqa", 1), score=too_much))
+    refused("scorer differ", run, tmp_path / "results", gqa=fake_runs.task("gqa", 2))
 
 
-def test_the_leaderboard_is_derived_from_the_cells_alone(tmp_path):
-    publish(fake_run(tmp_path / "runs", SFT), tmp_path / "results")
-    path = tmp_path / "results" / "leaderboard.csv"
-    text = path.read_text()
-    path.write_text(text.replace("sft-short", "won-short"))
-    assert leaderboard.rebuild(tmp_path / "results") == path
-    assert path.read_text() == text
+def test_a_noun_that_is_not_registered_is_named(tmp_path):
+    run = fake_run(tmp_path / "runs", replace(SFT, name="mine"))
+    refused("unknown paradigm 'mine'", run, tmp_path / "results", paradigm=SFT)
+    run = fake_run(tmp_path / "runs")
+    other = replace(SFT, stages=joint)
+    refused("observed other things", run, tmp_path / "results", paradigm=other)
 
 
-def test_an_absent_or_broken_leaderboard_is_refused_in_one_line(tmp_path):
-    with pytest.raises(UserError, match="publish a finished run first"):
-        leaderboard.load(tmp_path)
-    path = leaderboard.rebuild(tmp_path)
-    assert leaderboard.load(tmp_path) == []
-    path.write_text(path.read_text() + "x" + "," * (len(leaderboard.COLUMNS) - 1) + "\n")
-    with pytest.raises(UserError, match="malformed"):
-        leaderboard.load(tmp_path)
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for folder, words in ((tmp_path / "empty", "no run's folder"), (tmp_path / "absent", "no run's folder")):
+        with pytest.raises(UserError, match=words):
+            publish(Store(tmp_path), folder, tmp_path / "results")
+    for text in ("{", "[]", "null", '"x"', "{}", '{"schema": 2}', "[" * 99999):
+        (tmp_path / "empty" / "run.json").write_text(text)
+        with pytest.raises(UserError, match=r"damaged|schema") as refusal:
+            publish(Store(tmp_path), tmp_path / "empty", tmp_path / "results")
+        assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "results").exists()
 
 
-def test_a_published_run_whose_cells_were_edited_into_another_run_is_refused(tmp_path):
-    target = publish(fake_run(tmp_path / "runs", SFT), tmp_path / "results")
-    target.rename(target.with_name("stolen"))
-    with pytest.raises(UserError, match="holds the run"):
-        leaderboard.rebuild(tmp_path / "results")
-    with pytest.raises(UserError, match="not published"):
-        published(tmp_path / "results", ["sft-short-s0"])
+@pytest.mark.parametrize("way", ["exchange", pytest.param("rename", marks=pytest.mark.slow)])
+def test_a_kill_at_any_moment_leaves_the_old_published_run_or_the_new(tmp_path, way):
+    script = Path(__file__).with_name("killed_publish.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), way],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 60
 
 
-def test_a_summary_is_mean_and_standard_error_over_the_seeds_of_one_recipe(tmp_path):
-    for seed in (0, 1, 2):
-        publish(fake_run(tmp_path / "runs", SFT, seed=seed, items=40), tmp_path / "results")
-    publish(fake_run(tmp_path / "runs", MTL, items=40), tmp_path / "results")
-    publish(fake_run(tmp_path / "runs", replace(SFT, rate=2.0), seed=3, items=40), tmp_path / "results")
-    found = {(part.paradigm, part.seeds): part for part in leaderboard.summary(tmp_path / "results")}
-    assert set(found) == {("sft", (0, 1, 2)), ("sft", (3,)), ("mtl", (0,))}
-    seeds = [average_accuracy(run.matrix()) for run in published(tmp_path / "results") if run.paradigm == "sft"][:3]
-    part = found["sft", (0, 1, 2)]
-    mean = sum(seeds) / 3
-    assert part.n == 3
-    assert part.mean["average_accuracy"] == pytest.approx(mean)
-    assert part.error["average_accuracy"] == pytest.approx((sum((s - mean) ** 2 for s in seeds) / 2 / 3) ** 0.5)
-    assert found["mtl", (0,)].mean["backward_transfer"] is None
-    assert found["mtl", (0,)].error["average_accuracy"] is None
+# --- marking again
 
 
-def test_reading_a_run_in_progress_shows_its_holes(tmp_path):
-    folder = fake_run(tmp_path / "runs", record={"finished": False})
-    cells = [cell for cell in read_cells(folder / "cells.csv") if cell.stage < 2]
-    (folder / "cells.csv").write_text(write_cells(cells))
-    run = read_run(folder)
-    assert run.matrix().final == (None, None)
-    assert run.missing(["cot"]) == ["pathvqa/gqa/cot", "pathvqa/pathvqa/cot", "pathvqa/pope/cot"]
+def test_a_corrected_scorer_marks_the_kept_replies_again(tmp_path):
+    run = fake_run(tmp_path / "runs")
+    before = read_run(run)
+    weights = {path: path.read_bytes() for path in (tmp_path / "runs" / "checkpoints").rglob("*.safetensors")}
+    mended = replace(fake_runs.task("gqa", 2), score=generous)
+    with registered(run.name, gqa=mended):
+        changed, cells = remark(run)
+        assert remark(run) == (0, cells)
+    after = read_run(run)
+    assert (changed, cells) == (6, 18), "gqa after three stages in two styles"
+    for old, new in zip(before.cells, after.cells, strict=True):
+        if new.task != "gqa":
+            assert new == old
+        else:
+            assert new.scorer == after.record.scorers["gqa"] == "generous-v2"
+            assert new.score > old.score
+            kept = from_parquet(Mark, run / "marks" / f"{new.stage}-gqa-{new.style}.parquet").records
+            assert new.score == math.fsum(mark.score for mark in kept) / new.n
+    assert {path: path.read_bytes() for path in weights} == weights
+    assert fake_runs.publish(run, tmp_path / "results", gqa=mended).is_dir()
 
 
-def test_the_leaderboard_answers_without_heavy_libraries():
-    heavy = ["torch", "transformers", "trl", "datasets", "pandas", "pyarrow", "numpy", "matplotlib", "PIL", "scipy"]
-    program = (
-        f"import sys, harness.results.leaderboard, paper_figures; print([m for m in {heavy!r} if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def generous(answer: str, example: Any) -> float:
+    """1 for every answer."""
+    return 1.0
+
+
+def test_marking_again_needs_the_replies_of_a_finished_run(tmp_path):
+    run = fake_run(tmp_path / "runs")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+    (run / "replies" / "0-pope-cot.parquet").write_bytes(b"PAR1")
+    with registered(run.name), pytest.raises(UserError, match="damaged"):
+        remark(run)
+    (run / "replies" / "0-pope-cot.parquet").write_bytes(before[run / "replies" / "0-pope-cot.parquet"])
+    assert {path: path.read_bytes() for path in before} == before
+    edit(run, lambda content: content.update(finished=False))
+    with registered(run.name), pytest.raises(UserError, match="not finished"):
+        remark(run)

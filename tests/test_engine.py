@@ -16,9 +16,8 @@ import pytest
 
 from harness import registry
 from harness.asking.engines import Generation, Prompt, open_engine
-from harness.asking.engines.decoding import nucleus, reserved_cache
 from harness.asking.engines.prompts import chat_text, prompt_lengths
-from harness.asking.engines.transformers import TransformersEngine, load_processor
+from harness.asking.engines.transformers import TransformersEngine, load_model, load_processor
 from harness.asking.evaluate import open_pictures
 from harness.asking.styles import COT, DIRECT
 from harness.core import Decoding, Scale, Style, Task, UserError, replace
@@ -116,31 +115,17 @@ def test_the_seed_alone_decides_a_sample(engine: TransformersEngine) -> None:
     assert engine.sample(prompts, LONG, 8, 8, 1.0) != first
 
 
-@pytest.mark.parametrize(
-    ("top_p", "expected"),
-    [(1.0, [0.5, 0.3, 0.15, 0.05]), (0.9, [0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95, 0]), (0.6, [0.625, 0.375, 0, 0])],
-)
-def test_nucleus_sampling_draws_at_temperature_one(top_p: float, expected: list[float]) -> None:
-    import torch
-
-    torch.manual_seed(0)
-    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(40_000, 4)
-    drawn = torch.bincount(nucleus(top_p)(logits), minlength=4) / 40_000
-    assert drawn.tolist() == pytest.approx(expected, abs=0.01)  # four standard errors
-    assert all((share == 0) == (wanted == 0) for share, wanted in zip(drawn.tolist(), expected, strict=True))
-
-
 # Shortcuts against the library's plain path
 
 
 def plain_replies(engine: TransformersEngine, prompts: list[Prompt]) -> list[str]:
-    """The stock way: processor, pixels and transformers' own cache, one prompt at a time."""
-    replies = []
+    """The stock way: a model of its own, processor and pixels, one prompt at a time."""
+    replies, model = [], load_model(BASE, TWIN.precision).eval()
     for text, images in prompts:
         chat = chat_text(engine.processor, (text, images))
         inputs = engine.processor(text=[chat], images=list(images) or None, return_tensors="pt")
         options = {"do_sample": False, "max_new_tokens": 32, "suppress_tokens": engine.suppressed}
-        output = engine.model.generate(**inputs.to(engine.model.device), **options)
+        output = model.generate(**inputs.to(model.device), **options)
         ids = output[0, inputs["input_ids"].shape[1] :]
         replies.append(engine.processor.tokenizer.decode(ids, skip_special_tokens=True))
     return replies
@@ -157,13 +142,14 @@ def test_a_batchs_distinct_pictures_are_encoded_once_and_kept_for_the_other_styl
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     engine = TransformersEngine(BASE, TWIN)
-    encode, seen = engine.model.model.get_image_features, []
+    assert engine.prompts is not None
+    encode, seen = engine.prompts.encode, []
 
     def counted(pixels: Any, grids: Any) -> Any:
         seen.append(len(grids))
         return encode(pixels, grids)
 
-    monkeypatch.setattr(engine.model.model, "get_image_features", counted)
+    monkeypatch.setattr(engine.prompts, "encode", counted)
     direct, cot = (asked(("pathvqa",), 60, style) for style in (DIRECT, COT))
     distinct = len({picture.tobytes() for _, pictures in direct for picture in pictures})
     assert distinct < 60
@@ -201,17 +187,6 @@ def test_kept_pictures_stay_within_their_bound(monkeypatch: pytest.MonkeyPatch) 
     engine.generate(asked(("gqa",), 8), LONG)
     assert engine.prompts is not None
     assert 1 <= len(engine.prompts.kept) <= 2
-
-
-def test_memory_is_reserved_for_plain_attention_alone() -> None:
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(BASE)
-    assert {type(layer).__name__ for layer in reserved_cache(config, 8).layers} == {"Reserved"}
-    config.text_config.layer_types = ["full_attention", "sliding_attention"] * 2
-    config.text_config.sliding_window = 4
-    kinds = [type(layer).__name__ for layer in reserved_cache(config, 8).layers]
-    assert kinds == ["Reserved", "DynamicSlidingWindowLayer"] * 2
 
 
 # Lengths

@@ -51,12 +51,18 @@ class Prompts:
     """Makes inputs for one loaded model, and keeps the encoded pictures of its last batches.
 
     A batch's pictures are encoded together, each distinct one once, and kept under the whole list: so what a picture
-    is encoded to depends on its batch alone, never on what was asked before.
+    is encoded to depends on its batch alone, never on what was asked before. Where pixels stand in the inputs there is
+    each picture's number instead, and the model is handed what the picture of that number is encoded to.
     """
 
     def __init__(self, processor: Any, model: Any, scale: Scale) -> None:
         self.processor, self.model, self.scale = processor, model, scale
         self.kept: dict[tuple[str, ...], tuple[Any, list[Any]]] = {}
+        self.features: list[Any] = []
+        self.shares = model.config.model_type in GRID_MODELS
+        if self.shares:
+            self.encode = model.model.get_image_features
+            model.model.get_image_features = self._numbered
 
     def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
         """Each prompt's length in tokens. Raises UserError where one is longer than the scale allows."""
@@ -69,45 +75,45 @@ class Prompts:
         return lengths
 
     def inputs(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
-        """The arguments of the model's forward pass for a batch, padded on the left, positions included."""
+        """The arguments of ``generate`` for a batch, padded on the left."""
         texts = [chat_text(self.processor, prompt) for prompt in prompts]
         pictures = [image for _, images in prompts for image in images]
-        if pictures and self.model.config.model_type in GRID_MODELS:
-            return self._with_encoded(texts, pictures)
+        if pictures and self.shares:
+            return self._with_numbers(texts, pictures)
         given = self.processor(text=texts, images=pictures or None, padding=True, return_tensors="pt")
-        inputs = dict(given.to(self.model.device))
-        return {**inputs, "position_ids": self._positions(inputs)}
+        return dict(given.to(self.model.device))
 
-    def _positions(self, inputs: dict[str, Any]) -> Any:
-        """Where each token stands, [..., rows, tokens], as transformers' ``generate`` has it."""
-        return self.model._prepare_position_ids_for_generation(inputs["input_ids"], dict(inputs))
-
-    def _with_encoded(self, texts: list[str], pictures: list[Any]) -> dict[str, Any]:
-        """Embedded tokens, each picture's marks replaced by what it is encoded to."""
+    def _with_numbers(self, texts: list[str], pictures: list[Any]) -> dict[str, Any]:
+        """Tokens, each picture's marks as many as it has tokens, and its number in the place of its pixels."""
         import torch
 
         names = [_digest(picture) for picture in pictures]
         distinct = dict(zip(names, pictures, strict=True))
-        grids, features = self._encoded(tuple(distinct), list(distinct.values()))
-        rows = [list(distinct).index(name) for name in names]
+        grids, self.features = self._encoded(tuple(distinct), list(distinct.values()))
+        rows = torch.tensor([list(distinct).index(name) for name in names])
         grid = grids[rows]
         marks = [self.processor.replace_image_token({"image_grid_thw": grid}, n) for n in range(len(rows))]
         texts, _ = self.processor.get_text_with_replacements(texts, marks)
         tokens = self.processor.tokenizer(texts, padding=True, return_tensors="pt")
         kinds = torch.tensor(self.processor.create_mm_token_type_ids(tokens["input_ids"].tolist()))
-        inputs = {**tokens, "mm_token_type_ids": kinds, "image_grid_thw": grid}
-        inputs = {name: value.to(self.model.device) for name, value in inputs.items()}
-        embedded = self.model.get_input_embeddings()(inputs["input_ids"])
-        embedded[inputs["input_ids"] == self.model.config.image_token_id] = torch.cat([features[row] for row in rows])
-        mask = inputs["attention_mask"]
-        return {"inputs_embeds": embedded, "attention_mask": mask, "position_ids": self._positions(inputs)}
+        numbers = rows.repeat_interleave(grid.prod(1))[:, None].float()
+        inputs = {**tokens, "mm_token_type_ids": kinds, "image_grid_thw": grid, "pixel_values": numbers}
+        return {name: value.to(self.model.device) for name, value in inputs.items()}
+
+    def _numbered(self, pixel_values: Any, image_grid_thw: Any, **options: Any) -> Any:
+        """What stands where the model encodes pictures: the kept features of each picture's number."""
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        first = image_grid_thw.prod(1).cumsum(0) - image_grid_thw.prod(1)
+        numbers = pixel_values[first, 0].long().tolist()
+        return BaseModelOutputWithPooling(pooler_output=tuple(self.features[number] for number in numbers))
 
     def _encoded(self, names: tuple[str, ...], pictures: list[Any]) -> tuple[Any, list[Any]]:
         """Grid and features of each picture: [pictures, 3], and a [tokens, hidden] tensor each."""
         if names not in self.kept:
             made = self.processor.image_processor(images=pictures, return_tensors="pt")
             pixels, grids = made["pixel_values"].to(self.model.device), made["image_grid_thw"]
-            encoded = self.model.model.get_image_features(pixels, grids.to(self.model.device))
+            encoded = self.encode(pixels, grids.to(self.model.device))
             self.kept[names] = grids, [feature.to(self.model.dtype) for feature in encoded.pooler_output]
         while len(self.kept) > 1 and sum(map(_bytes, self.kept.values())) > KEPT_BYTES:
             del self.kept[next(iter(self.kept))]

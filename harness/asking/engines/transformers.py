@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.asking.engines import Generation, Prompt
-from harness.asking.engines.decoding import Choose, decode, greedy, nucleus
 from harness.asking.engines.kinds import TRANSFORMERS
 from harness.asking.engines.memory import keep_freed_memory
 from harness.asking.engines.prompts import Prompts
@@ -111,7 +110,7 @@ class TransformersEngine:
 
         Prompts of like length are asked together, in batches whose composition depends on the prompts alone.
         """
-        return [reply for (reply,) in self._replies(prompts, decoding, greedy, 1)]
+        return [reply for (reply,) in self._replies(prompts, decoding, {"do_sample": False}, 1)]
 
     def sample(
         self, prompts: Sequence[Prompt], decoding: Decoding, rollouts: int, seed: int, top_p: float
@@ -120,7 +119,8 @@ class TransformersEngine:
         import torch
 
         torch.manual_seed(seed)
-        return self._replies(prompts, decoding, nucleus(top_p), rollouts)
+        options = {"do_sample": True, "temperature": 1.0, "top_p": top_p, "top_k": 0, "num_return_sequences": rollouts}
+        return self._replies(prompts, decoding, options, rollouts)
 
     def _opened(self) -> Prompts:
         if self.prompts is None:
@@ -128,7 +128,7 @@ class TransformersEngine:
         return self.prompts
 
     def _replies(
-        self, prompts: Sequence[Prompt], decoding: Decoding, choose: Choose, rollouts: int
+        self, prompts: Sequence[Prompt], decoding: Decoding, options: dict[str, Any], rollouts: int
     ) -> list[list[Generation]]:
         """The replies of each prompt; batches of like length, the longest first."""
         lengths = self._opened().lengths(prompts)
@@ -137,29 +137,30 @@ class TransformersEngine:
         found: list[list[Generation]] = [[] for _ in prompts]
         for start in range(0, len(order), size):
             batch = order[start : start + size]
-            replies = self._decoded([prompts[number] for number in batch], decoding, choose, rollouts)
+            replies = self._generated([prompts[number] for number in batch], decoding, options)
             for place, number in enumerate(batch):
                 found[number] = replies[place * rollouts : (place + 1) * rollouts]
         return found
 
-    def _decoded(
-        self, prompts: Sequence[Prompt], decoding: Decoding, choose: Choose, rollouts: int
-    ) -> list[Generation]:
+    def _generated(self, prompts: Sequence[Prompt], decoding: Decoding, options: dict[str, Any]) -> list[Generation]:
+        """The replies to one batch; every setting is given here."""
         import torch
+        from transformers import GenerationConfig
 
+        settings = GenerationConfig(
+            **options,
+            max_new_tokens=decoding.max_new_tokens,
+            suppress_tokens=self.suppressed,
+            eos_token_id=self.ends,
+            pad_token_id=self.processor.tokenizer.pad_token_id,
+        )
         with torch.inference_mode():
-            replies = decode(
-                self.model,
-                self._opened().inputs(prompts),
-                choose=choose,
-                limit=decoding.max_new_tokens,
-                ends=self.ends,
-                forbidden=self.suppressed,
-                rollouts=rollouts,
-            )
-        return [self._generation(ids) for ids in replies]
+            inputs = self._opened().inputs(prompts)
+            output = self.model.generate(**inputs, generation_config=settings)
+        return [self._generation(ids) for ids in output[:, inputs["input_ids"].shape[1] :].tolist()]
 
     def _generation(self, ids: list[int]) -> Generation:
-        ended = ids[-1] in self.ends
-        text = self.processor.tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True)
-        return Generation(text=text, tokens=len(ids), truncated=not ended)
+        length = next((place for place, token in enumerate(ids) if token in self.ends), None)
+        kept = ids if length is None else ids[:length]
+        text = self.processor.tokenizer.decode(kept, skip_special_tokens=True)
+        return Generation(text=text, tokens=len(kept) + (length is not None), truncated=length is None)

@@ -190,11 +190,10 @@ def test_lines_of_the_stages_figure_are_the_means(results, tmp_path, monkeypatch
     assert drawn["rft"] == pytest.approx(expected)
 
 
-def test_suites_show_each_seeds_change_in_both_styles_on_one_axis(results, tmp_path, monkeypatch):
-    drawn, axes = {}, []
+def test_suites_show_each_seeds_change_in_both_styles(results, tmp_path, monkeypatch):
+    drawn = {}
 
     def keep(figure, out, *names):
-        axes.extend(figure.axes)
         for line in figure.axes[0].get_lines():
             if len(line.get_xdata()) and line.get_marker() in suites.MARKERS:
                 drawn.setdefault(line.get_marker(), []).append(list(line.get_xdata()))
@@ -207,7 +206,21 @@ def test_suites_show_each_seeds_change_in_both_styles_on_one_axis(results, tmp_p
         tables = [[run.matrix(style).general for run in runs[name]] for name in ("sft", "mtl", "rft")]
         wanted = [[100 * (table[-1][0] - table[0][0]) for table in same] for same in tables]
         assert [pytest.approx(points) for points in wanted] == drawn[marker]
-    assert len({axis.get_xlim() for axis in axes}) == 1
+
+
+def test_equal_differences_of_suites_are_equally_long(seven, tmp_path, monkeypatch):
+    limits = []
+
+    def keep(figure, out, *names):
+        limits.extend((axes.get_xlim(), axes.get_position().width) for axes in figure.axes)
+        for axes, line in ((axes, line) for axes in figure.axes for line in axes.get_lines()):
+            assert all(axes.get_xlim()[0] <= x <= axes.get_xlim()[1] for x in line.get_xdata())
+        return []
+
+    monkeypatch.setattr(suites, "save", keep)
+    suites.draw(seven, tmp_path)
+    assert len(limits) == 3
+    assert len(set(limits)) == 1
 
 
 def test_the_largest_group_of_comparable_runs_is_drawn(results, tmp_path):

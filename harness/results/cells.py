@@ -147,7 +147,7 @@ def _typed(kind: str, text: str) -> Value:
             raise ValueError(f"{cut(ascii(text), 40)} is no count")
         return int(text)
     if kind == "float":
-        if not _FRACTION.fullmatch(text) or not 0 <= float(text) <= 1:
+        if not _FRACTION.fullmatch(text):
             raise ValueError(f"{cut(ascii(text), 40)} is no fraction")
         return float(text)
     return text

@@ -82,22 +82,42 @@ def test_joint_training_has_two_rows_and_no_order():
         for i, stage in enumerate(("base", "joint"))
         for task in ("a", "b", "s")
     ]
-    a = from_cells(cells, style="direct", tasks=("a", "b"), general=("s",))
+    a = from_cells(cells, style="direct", tasks=("a", "b"), general=("s",), stages=[("joint", ("a", "b"))])
     assert a.stages == ("base", "joint")
     defined = {name for name, value in compute_all(a).items() if value is not None}
     assert defined == {"average_accuracy", "general_delta", "malformed_share"}
     assert ALL["average_accuracy"].compute(a) == 0.75
 
 
-def test_joint_training_of_one_task_is_not_its_own_stage():
-    a = from_rows([[0.2], [0.9]], stages=("base", "joint"))
-    assert ALL["learning_accuracy"].compute(a) is None
+def test_order_is_in_the_tasks_of_the_stages_and_not_in_their_names():
+    a = from_rows([[0.2, 0.1], [0.9, 0.3], [0.6, 0.8]])
+    assert replace(a, stages=("base", "first", "second")).ordered
+    replay = replace(a, trained=(("t1",), ("t2", "t1")))
+    assert not replay.ordered
+    assert replay.stages == a.stages
+    assert ALL["learning_accuracy"].compute(replay) is None
+    assert not replace(a, trained=(("t2",), ("t1",))).ordered
+    assert not from_rows([[0.2, 0.1], [0.9, 0.9]], joint=True).ordered
+
+
+def test_one_task_alone_is_in_order_however_its_stage_was_made():
+    a = from_rows([[0.2], [0.9]], joint=True)
+    assert a.stages == ("base", "joint")
+    assert ALL["learning_accuracy"].compute(a) == 0.9
 
 
 def test_named_stages_make_the_missing_ones_visible():
     cells = [cell for cell in stream_cells() if cell.stage == 0]
-    a = from_cells(cells, style="direct", tasks=("a", "b"), stages=("base", "joint"))
+    a = from_cells(cells, style="direct", tasks=("a", "b"), stages=[("joint", ("a", "b"))])
     assert a.scores == ((0.0, 0.01), (None, None))
+
+
+def test_cells_of_a_suite_in_its_own_style_stand_beside_every_style():
+    cells = [cell if cell.task != "s" else replace(cell, style="own") for cell in stream_cells()]
+    for style in ("direct", "cot"):
+        a = from_cells(cells, style=style, tasks=("a", "b"), general=("s",))
+        assert a.general == ((0.02,), (0.12,), (0.22,))
+        assert (a.scores[0][0] is None) == (style == "cot")
 
 
 @pytest.mark.parametrize(
@@ -118,6 +138,8 @@ def test_cells_that_make_no_matrix_are_refused(cells, words):
 def test_a_matrix_of_another_shape_is_our_own_fault():
     with pytest.raises(ValueError, match="another shape"):
         replace(from_rows([[0.1], [0.2]]), scores=((0.1,),))
+    with pytest.raises(ValueError, match="1 stages train 2 sets of tasks"):
+        replace(from_rows([[0.1], [0.2]]), trained=(("t1",), ("t2",)))
 
 
 # --- the metrics
@@ -161,6 +183,7 @@ BELOW_BASE = {(i, j) for i in (1, 2, 3) for j in (0, 1, 2)}
 NEEDED = {
     "average_accuracy": FINAL,
     "learning_accuracy": DIAGONAL,
+    "net_learning": DIAGONAL | {(0, 0), (0, 1), (0, 2)},
     "gain": DIAGONAL | {(0, 0), (1, 1), (2, 2)},
     "backward_transfer": {(1, 0), (2, 1), (3, 0), (3, 1)},
     "fm_lai_T": BELOW_BASE,
@@ -186,6 +209,7 @@ def test_the_metrics_of_a_worked_matrix():
     expected = {
         "average_accuracy": (0.6 + 0.5 + 0.7) / 3,
         "learning_accuracy": (0.9 + 0.8 + 0.7) / 3,
+        "net_learning": (0.5 + 0.6 + 0.6) / 3,
         "gain": (0.5 + 0.5 + 0.4) / 3,
         "backward_transfer": (-0.3 - 0.3) / 2,
         "fm_lai_T": (-0.4 - 0.3 + 0.0) / 3,

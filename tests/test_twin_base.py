@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from harness.asking.engines.transformers import TransformersEngine
+from harness.asking.engines.transformers import TransformersEngine, load_model, load_processor
 from harness.asking.styles import STYLES
 from harness.scales import TWIN, model_folder
 from harness.store.lineage import weights_digest
@@ -18,7 +18,7 @@ from twin_base import pretrain
 from twin_base.captions import DESCRIBE, LETTERS, LOOK_UP, ONE_LETTER
 from twin_base.measure import bounds, measure_task, table
 from twin_base.model import processor_with
-from twin_base.pretrain import Recipe, job, rate_at, worlds
+from twin_base.pretrain import Recipe, lesson, rate_at, worlds
 
 FOLDER = model_folder(TWIN)
 DENSE = (DESCRIBE, LETTERS, LOOK_UP, ONE_LETTER)
@@ -61,7 +61,7 @@ def test_a_few_items_measured_again_agree_with_the_card(task: object) -> None:
 def test_pretraining_takes_tasks_by_turns_and_no_item_twice() -> None:
     tasks = worlds()
     total = 3000
-    seen = [job(tasks, number, total) for number in range(1000, 2000)]
+    seen = [lesson(tasks, number, total) for number in range(1000, 2000)]
     assert [item.example.id.split("/")[0] for item in seen[:10]] == [task.name for task in tasks]
     ids = [item.example.id for item in seen]
     assert len(set(ids)) == len(ids)
@@ -75,7 +75,7 @@ def test_pretraining_takes_tasks_by_turns_and_no_item_twice() -> None:
 def test_in_the_end_every_question_is_asked_in_both_styles() -> None:
     tasks = worlds()
     for numbers, pairings in ((range(505, 1000, 10), 2), (range(1005, 4000, 10), 4)):
-        asked = [job(tasks, number, 1000) for number in numbers]
+        asked = [lesson(tasks, number, 1000) for number in numbers]
         assert {item.example.id.split("/")[0] for item in asked} == {"pathvqa"}
         told = [item for item in asked if not item.prompt.startswith(DENSE)]
         seen = {(int(item.example.id.rpartition("/")[2]) % 2, item.reply.startswith("<think>")) for item in told}
@@ -84,7 +84,7 @@ def test_in_the_end_every_question_is_asked_in_both_styles() -> None:
 
 def test_dense_lessons_come_first_and_show_no_answer_convention() -> None:
     tasks = worlds()
-    first = [job(tasks, number, 4000) for number in range(1000)]
+    first = [lesson(tasks, number, 4000) for number in range(1000)]
     assert all(item.prompt.startswith((LETTERS, ONE_LETTER)) for item in first[:200])
     dense = [item for item in first if item.prompt.startswith(DENSE)]
     assert 0.45 < (len(dense) - 200) / (len(first) - 200) < 0.65
@@ -186,8 +186,8 @@ def test_a_reply_costs_its_own_tokens_alone() -> None:
 
     from twin_base.pretrain import Batches, reply_loss
 
-    engine = TransformersEngine(FOLDER, TWIN)
-    for part in Batches(engine.processor, worlds(), 100).make(range(10)):
+    model = load_model(FOLDER, TWIN.precision)
+    for part in Batches(load_processor(FOLDER, TWIN), worlds(), 100).make(range(10)):
         with torch.inference_mode():
-            whole = engine.model(**part).loss * (part["labels"] >= 0).sum()
-            assert torch.allclose(reply_loss(engine.model, part), whole, rtol=1e-4)
+            whole = model(**part).loss * (part["labels"] >= 0).sum()
+            assert torch.allclose(reply_loss(model, part), whole, rtol=1e-4)

@@ -213,8 +213,9 @@ def test_equal_differences_of_suites_are_equally_long(seven, tmp_path, monkeypat
 
     def keep(figure, out, *names):
         limits.extend((axes.get_xlim(), axes.get_position().width) for axes in figure.axes)
-        for axes, line in ((axes, line) for axes in figure.axes for line in axes.get_lines()):
-            assert all(axes.get_xlim()[0] <= x <= axes.get_xlim()[1] for x in line.get_xdata())
+        for axes in figure.axes:
+            low, high = axes.get_xlim()
+            assert all(low <= x <= high for line in axes.get_lines() for x in line.get_xdata())
         return []
 
     monkeypatch.setattr(suites, "save", keep)

@@ -10,8 +10,9 @@ from harness.asking.engines.transformers import forbidden_tokens, load_processor
 from harness.asking.marking import reward
 from harness.asking.styles import COT, DIRECT
 from harness.core import Example, Job, Learner, Paradigm, Scale, Task, Trained, Work, replace
+from harness.training.grpo import held_grpo
 from harness.training.presentations import Row, dataset, presentations, question, rounded
-from harness.training.trainers import held, load_policy, refuse_long, run_trainer, settings
+from harness.training.trainers import load_policy, micro_batches, run_trainer, settings
 
 
 def train_grpo(job: Job, **changes: Any) -> Trained:
@@ -38,20 +39,14 @@ def updates_per_rollout_batch(presented: int, scale: Scale) -> int:
 
 def grpo_trainer(job: Job, **changes: Any) -> Any:
     """TRL's GRPOTrainer for a job, ready to train; every setting that moves a number is pinned here."""
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOConfig
 
     scale, paradigm = job.scale, job.paradigm
     processor = load_processor(job.model, scale)
     order = presentations(job)
     updates = updates_per_rollout_batch(len(order), scale)
     shown = rounded(order, scale.prompts_per_update * updates)
-
-    class Trainer(held(GRPOTrainer)):  # type: ignore[misc]
-        def _tokenize_prompts(self, prompts: list[Any]) -> Any:
-            ids, images, fields = super()._tokenize_prompts(prompts)
-            refuse_long([len(prompt) for prompt in ids], job)
-            # TRL marks a prompt without pictures among others with None, which the processor does not take.
-            return ids, images and [pictures or [] for pictures in images], fields
+    micro = micro_batches(scale, scale.prompts_per_update * scale.rollouts)
 
     def graded(completions: list[Any], completion_ids: list[list[int]], item: list[int], **rest: Any) -> list[float]:
         trainer.sampled_tokens += sum(len(ids) for ids in completion_ids)
@@ -63,8 +58,8 @@ def grpo_trainer(job: Job, **changes: Any) -> Any:
 
     chosen = {
         **settings(job),
-        "per_device_train_batch_size": scale.prompts_per_update * scale.rollouts,
-        "steps_per_generation": updates,
+        **micro,
+        "steps_per_generation": updates * micro["gradient_accumulation_steps"],
         "num_generations": scale.rollouts,
         "num_iterations": 1,
         "shuffle_dataset": False,
@@ -72,7 +67,7 @@ def grpo_trainer(job: Job, **changes: Any) -> Any:
         "lr_scheduler_type": "constant",
         "warmup_steps": 0,
         "weight_decay": 0.01,
-        "loss_type": "bnpo",  # the mean over the tokens of one update batch, as EasyR1's
+        "loss_type": "dapo",  # the mean over the tokens of one update, as EasyR1's: see held_grpo
         "scale_rewards": "group",
         "multi_objective_aggregation": "sum_then_normalize",
         "importance_sampling_level": "token",
@@ -100,7 +95,7 @@ def grpo_trainer(job: Job, **changes: Any) -> Any:
         "log_completions": False,
         "log_multimodal": False,
     }
-    trainer = Trainer(
+    trainer = held_grpo(job)(
         model=_policy_beside(job),
         reward_funcs=graded,
         args=GRPOConfig(**{**chosen, **changes}),
@@ -109,18 +104,7 @@ def grpo_trainer(job: Job, **changes: Any) -> Any:
     )
     if trainer.ref_model is not None and trainer.ref_model.config._name_or_path != str(job.reference):
         raise RuntimeError(f"the KL reference is {trainer.ref_model.config._name_or_path}, not {job.reference}")
-    for model in (trainer.model, trainer.ref_model):
-        if model is not None:
-            model.register_forward_pre_hook(_without_empty_pictures, with_kwargs=True)
     return trainer
-
-
-def _without_empty_pictures(model: Any, rest: tuple[Any, ...], inputs: dict[str, Any]) -> Any:
-    """Where prompts with and without pictures are mixed, TRL hands a batch without any zero pictures, not none."""
-    pixels = inputs.get("pixel_values")
-    if pixels is not None and pixels.numel() == 0:
-        inputs = {**inputs, "pixel_values": None, "image_grid_thw": None}
-    return rest, inputs
 
 
 def _policy_beside(job: Job) -> Any:
@@ -139,7 +123,7 @@ def work_grpo(shown: int, paradigm: Paradigm, scale: Scale) -> Work:
     steps = math.ceil(shown / (scale.prompts_per_update * updates)) * updates
     rollouts = steps * scale.prompts_per_update * scale.rollouts
     tokens = rollouts * scale.decodings[paradigm.style.name].max_new_tokens
-    return Work(steps=steps, rollouts=rollouts, sampled_tokens=tokens)
+    return Work(steps=steps, rollouts=rollouts, sampled_tokens=tokens, dose=steps * scale.rates["grpo"] * paradigm.rate)
 
 
 GRPO = Learner(

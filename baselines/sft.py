@@ -9,7 +9,7 @@ from harness.asking.engines.transformers import load_processor
 from harness.asking.styles import COT, DIRECT
 from harness.core import Example, Job, Learner, Paradigm, Scale, Task, Trained, Work, joint, replace
 from harness.training.presentations import Row, dataset, presentations, question, rounded
-from harness.training.trainers import held, load_policy, refuse_long, run_trainer, settings
+from harness.training.trainers import held, load_policy, micro_batches, refuse_long, run_trainer, settings
 
 
 def train_sft(job: Job, **changes: Any) -> Trained:
@@ -43,11 +43,11 @@ def sft_trainer(job: Job, **changes: Any) -> Any:
 
     chosen = {
         **settings(job),
-        "per_device_train_batch_size": scale.sft_batch,
+        **micro_batches(scale, scale.sft_batch),
         "train_sampling_strategy": "sequential",
         "learning_rate": scale.rates["sft"] * job.paradigm.rate,
         "lr_scheduler_type": "cosine",
-        "warmup_steps": len(shown) // scale.sft_batch // 10,
+        "warmup_steps": warmup_steps(len(shown) // scale.sft_batch),
         "weight_decay": 0.0,
         "loss_type": "nll",
         "completion_only_loss": True,
@@ -56,7 +56,7 @@ def sft_trainer(job: Job, **changes: Any) -> Any:
         "packing": False,
         "padding_free": False,
     }
-    return held(SFTTrainer)(
+    return held(SFTTrainer, job)(
         model=load_policy(job.model),
         args=SFTConfig(**{**chosen, **changes}),
         train_dataset=dataset(shown, row),
@@ -85,8 +85,17 @@ def _collator(processor: Any, job: Job) -> Any:
 
 
 def work_sft(shown: int, paradigm: Paradigm, scale: Scale) -> Work:
-    """Updates for so many presentations."""
-    return Work(steps=math.ceil(shown / scale.sft_batch))
+    """Updates for so many presentations, and the sum of their rates: a tenth of them rising, then half a cosine."""
+    steps = math.ceil(shown / scale.sft_batch)
+    rise = warmup_steps(steps)
+    fall = [0.5 * (1 + math.cos(math.pi * step / max(1, steps - rise))) for step in range(steps - rise)]
+    peak = scale.rates["sft"] * paradigm.rate
+    return Work(steps=steps, dose=peak * math.fsum([*(step / rise for step in range(rise)), *fall]))
+
+
+def warmup_steps(steps: int) -> int:
+    """A tenth of the steps, rounded down."""
+    return steps // 10
 
 
 LIKELIHOOD = Learner(

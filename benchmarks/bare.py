@@ -13,7 +13,7 @@ from harness.core import Job, Paradigm
 
 def is_grpo(paradigm: Paradigm) -> bool:
     """Whether a paradigm learns by GRPO."""
-    return paradigm.learn.__name__ == "learn_grpo"
+    return paradigm.learner.name == "grpo"
 
 
 def collator(processor: Any) -> Any:
@@ -42,6 +42,8 @@ class Bare:
         self.job = job
         self.grpo = is_grpo(job.paradigm)
         self.args = (grpo_trainer if self.grpo else sft_trainer)(job).args
+        if self.grpo:
+            self.args.loss_type = "bnpo"  # TRL's own mean over the tokens of one update
         rollouts, updates = (job.scale.rollouts, self.args.steps_per_generation) if self.grpo else (1, 1)
         replies = self.args.per_device_train_batch_size  # of one optimiser step
         self.shown = rounded(presentations(job), replies // rollouts * updates)

@@ -123,7 +123,7 @@ def learn_held(job: Job) -> Path:
         watch.tick("seconds")
         job.report(progress)
 
-    return job.paradigm.learn(replace(job, report=report)).weights
+    return job.paradigm.learner.train(replace(job, report=report)).weights
 
 
 def training(name: str, scale: Scale, steps: int, pairs: int, work: Path) -> Iterator[Finding]:

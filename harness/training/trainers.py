@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.core import Job, Progress, Trained, UserError, digest
+from harness.core import Job, Progress, Scale, Trained, UserError, digest
 from harness.training import resume
 
 SAVE_SECONDS = 10.0  # no save sooner than this after the last one,
@@ -43,7 +43,12 @@ def run_trainer(job: Job, build: Callable[[Job], Any]) -> Trained:
         resume.seal(weights, identity, counts)
         gc.collect()  # a trainer and its callbacks know each other: only the collector frees the model
     resume.remove(states)
-    return Trained(weights=weights, **counts)
+    return Trained(
+        weights=weights,
+        optimiser_steps=counts["optimiser_steps"],
+        sampled_tokens=counts["sampled_tokens"],
+        trained_tokens=counts["trained_tokens"],
+    )
 
 
 def settings(job: Job) -> dict[str, Any]:
@@ -58,7 +63,6 @@ def settings(job: Job) -> dict[str, Any]:
     return {
         "output_dir": str(job.folder / "states"),
         "num_train_epochs": 1,
-        "gradient_accumulation_steps": 1,
         "seed": job.seed,
         "data_seed": job.seed,
         "use_cpu": cpu,
@@ -84,6 +88,21 @@ def settings(job: Job) -> dict[str, Any]:
     }
 
 
+def micro_batches(scale: Scale, sequences: int) -> dict[str, int]:
+    """TRL's settings for an update of so many sequences: ``scale.micro_batch`` of them, at most, in a forward pass.
+
+    Raises:
+        UserError: where an update is no whole number of micro-batches.
+    """
+    size = min(scale.micro_batch or sequences, sequences)
+    if sequences % size:
+        raise UserError(
+            f"{sequences} sequences of a batch are no whole number of micro-batches of {size}: "
+            f"set micro_batch of scale {scale.name} to a divisor of {sequences}"
+        )
+    return {"per_device_train_batch_size": size, "gradient_accumulation_steps": sequences // size}
+
+
 def load_policy(folder: Path) -> Any:
     """The model of a folder with fp32 master weights: bf16 weights alone would round updates at 1e-6 away."""
     import torch
@@ -104,11 +123,10 @@ def refuse_long(lengths: list[int], job: Job) -> None:
         )
 
 
-def held(kind: Any) -> Any:
-    """The TRL trainer class ``kind`` with the repairs of this file."""
+def held(kind: Any, job: Job) -> Any:
+    """The TRL trainer class ``kind`` with the repairs of this file, for one job."""
 
     class Held(kind):  # type: ignore[misc]
-        job: Job
         sampled_tokens = 0
         trained_tokens = 0
         pictured = False
@@ -116,9 +134,12 @@ def held(kind: Any) -> Any:
         def compute_loss(self, model: Any, inputs: Any, *rest: Any, **options: Any) -> Any:
             given = inputs["labels"] != -100 if "labels" in inputs else inputs["completion_mask"]
             self.trained_tokens += int(given.sum())
-            pixels = inputs.get("pixel_values")
-            self.pictured = pixels is not None and pixels.numel() > 0
+            self.pictured = self.pictured or self.shows_pictures(inputs)
             return super().compute_loss(model, inputs, *rest, **options)
+
+        def shows_pictures(self, inputs: Any) -> bool:
+            """Whether a batch has pictures."""
+            return inputs.get("pixel_values") is not None
 
         def counts(self) -> dict[str, int]:
             return {
@@ -130,7 +151,7 @@ def held(kind: Any) -> Any:
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
             state = Path(resume_from_checkpoint)
             self.model.load_state_dict(load_policy(state).state_dict())
-            counts = resume.opened(state, _identity(self.job))
+            counts = resume.opened(state, _identity(job))
             if counts is None:
                 raise RuntimeError(f"{state} changed while it was being resumed from")
             self.sampled_tokens, self.trained_tokens = counts["sampled_tokens"], counts["trained_tokens"]
@@ -140,7 +161,7 @@ def held(kind: Any) -> Any:
             states = Path(self.args.output_dir)
             state = states / f"checkpoint-{self.state.global_step}"
             (state / "training_args.bin").unlink()  # a pickle that nothing reads
-            resume.seal(state, _identity(self.job), self.counts())
+            resume.seal(state, _identity(job), self.counts())
             for older in set(states.glob("checkpoint-*/")) - {state}:
                 resume.remove(older)
 
@@ -160,9 +181,8 @@ def _train(job: Job, build: Callable[[Job], Any], weights: Path, states: Path, i
 
     logging.disable_progress_bar()
     trainer = build(job)
-    trainer.job = job
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(_watch(trainer))
+    trainer.add_callback(_watch(trainer, job))
     state = resume.last_whole(states, identity)
     with warnings.catch_warnings():
         # TRL 1.16 asks the model for an attribute that transformers 5.23 renamed; nothing of ours reads it.
@@ -174,7 +194,7 @@ def _train(job: Job, build: Callable[[Job], Any], weights: Path, states: Path, i
     return counts
 
 
-def _watch(trainer: Any) -> Any:
+def _watch(trainer: Any, job: Job) -> Any:
     """A callback that reports steps, saves now and then, and sees that the vision tower learns."""
     from transformers import TrainerCallback
 
@@ -186,10 +206,12 @@ def _watch(trainer: Any) -> Any:
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
             if not self.sees and trainer.pictured:
                 self.sees = check_vision(trainer.model)
+            trainer.pictured = False
 
         def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
             # In the middle of a rollout batch there are sampled replies that a state does not hold.
-            between = state.global_step % getattr(args, "steps_per_generation", 1) == 0
+            updates = getattr(args, "steps_per_generation", 1) // args.gradient_accumulation_steps or 1
+            between = state.global_step % updates == 0
             idle = time.monotonic() - self.saved
             if between and state.global_step < state.max_steps and idle >= max(SAVE_SECONDS, self.cost / SAVE_SHARE):
                 control.should_save = True
@@ -203,13 +225,13 @@ def _watch(trainer: Any) -> Any:
                 return
             if not math.isfinite(logs["loss"]) or not math.isfinite(logs.get("grad_norm", 0.0)):
                 raise UserError(
-                    f"{trainer.job.paradigm.name} diverged at step {state.global_step} of stage "
-                    f"{trainer.job.stage.name} (loss {logs['loss']}): lower its learning rate"
+                    f"{job.paradigm.name} diverged at step {state.global_step} of stage "
+                    f"{job.stage.name} (loss {logs['loss']}): lower its learning rate"
                 )
             self.reward = logs.get("reward", self.reward)
             loss = logs["loss"] if self.reward is None else None
             step = Progress(step=state.global_step, steps=state.max_steps, loss=loss, reward=self.reward)
-            trainer.job.report(step)
+            job.report(step)
 
     return Watch()
 

@@ -30,6 +30,7 @@ TWIN = Scale(
     max_prompt_tokens=1536,
     # Measured on one core: an update of 16 targets and of 64 replies, an item of up to 8 and of up to 32 tokens, and an
     # example that is selected by eight of the latter.
+    observers=1,
     seconds={"sft": 0.17, "grpo": 1.7, "direct": 0.004, "cot": 0.006, "solvable": 0.05},
 )
 # Stages eight times as long: at the default size no stage costs another task more than two points, so that nothing can

@@ -117,9 +117,7 @@ class Store:
     ) -> Checkpoint:
         """Make the model's files that a stage left the checkpoint ``key``, then drop what it could resume from."""
         folder = self.checkpoints / key
-        draft = disk.aside(folder)
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
+        draft = disk.draft_folder(folder)
         verdicts = self.partial(key) / "verdicts.parquet"
         for file in (*model_files(trained.weights), *([verdicts] if verdicts.is_file() else [])):
             _copy(file, draft / file.name, share=self.partial(key) in file.parents)

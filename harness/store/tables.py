@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from harness.core import Mark, Reply, UserError, Verdict, digest, plain
+from harness.store import disk
 
 SCHEMA = 2
 _TYPES = {"str": "string", "str | None": "string", "int": "int64", "float": "float64", "bool": "bool_"}
@@ -72,7 +73,7 @@ def from_parquet(kind: type[Kind], path: Path, bound: Mapping[str, Any] | None =
 
     mend = f"remove {path} to make it again"
     try:
-        table = pyarrow.parquet.read_table(io.BytesIO(path.read_bytes()))
+        table = pyarrow.parquet.read_table(io.BytesIO(disk.read(path)))
         values = table.to_pylist()
         notes = {key.decode(): note.decode() for key, note in (table.schema.metadata or {}).items()}
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as fault:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.core import UserError
+from harness.store import disk
 from harness.values import cut
 
 SCHEMA = 2
@@ -34,7 +35,7 @@ def decode(kind: type[Value], path: Path, advice: str) -> Value:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
             raise UserError(f"{path} is no file of a size that is written here: {advice}")
-        content = path.read_bytes()
+        content = disk.read(path)
         schema = msgspec.json.decode(content, type=dict[str, object]).get("schema")
         if schema != SCHEMA:
             raise UserError(

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from harness.core import Stream, Task
+from harness.core import Example, Stream, Task
 from tasks.drawing import COLOURS, canvas, shape
 from tasks.scoring import exact_match
 from tasks.twins import Draft, generate
@@ -24,6 +24,11 @@ def paint(scene):
     return picture
 
 
+def twin(split: str, index: int) -> Example:
+    """Item ``index`` of a split."""
+    return generate("dots", world, paint, split, index)
+
+
 DOTS = Task(
     name="dots",
     version=1,
@@ -31,6 +36,6 @@ DOTS = Task(
     licence="Apache-2.0",
     suffix="Answer the question using a single word or phrase.",
     score=exact_match,
-    twin=lambda split, index: generate("dots", world, paint, split, index),
+    twin=twin,
 )
 STREAM = Stream(name="dots", tasks=("dots", "gqa"), epochs={"dots": 1, "gqa": 1}, general=("pope",))

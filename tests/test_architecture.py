@@ -22,6 +22,14 @@ HEAVY = {
     "pandas", "numpy", "scipy", "pyarrow", "PIL", "accelerate", "tokenizers", "safetensors", "huggingface_hub",
     "math_verify",
 }  # fmt: skip
+# The folders inside harness/, and which of the others each may import; the files beside them import all but command.
+INNER = {
+    "asking": set(),
+    "store": {"asking"},
+    "training": {"asking", "store"},
+    "results": {"asking", "store"},
+    "command": {"asking", "store", "results"},
+}
 FORBIDDEN = {"utils.py", "util.py", "common.py", "misc.py", "base.py", "helpers.py"}
 ALLOWED = {
     "harness": {"harness"},
@@ -71,6 +79,16 @@ def test_rooms_import_only_in_the_allowed_direction(room):
         assert foreign <= ALLOWED[room], f"{path.relative_to(ROOT)} imports {foreign - ALLOWED[room]}"
 
 
+def test_the_folders_of_the_machine_import_only_in_the_allowed_direction():
+    harness = ROOT / "harness"
+    assert {path.parent.name for path in harness.glob("*/__init__.py")} == set(INNER)
+    for path in sorted(harness.rglob("*.py")):
+        room = path.relative_to(harness).parts[0]
+        foreign = {name.split(".")[1] for name in imports(path) if name.startswith("harness.")} & set(INNER) - {room}
+        allowed = INNER.get(room, set(INNER) - {"command"})
+        assert foreign <= allowed, f"{path.relative_to(ROOT)} imports {foreign - allowed}"
+
+
 def test_figures_read_results_and_not_the_machine():
     allowed = ("harness.core", "harness.results", "harness.store.disk")
     for path in sorted((ROOT / "paper_figures").rglob("*.py")):
@@ -88,8 +106,8 @@ def test_heavy_libraries_are_imported_inside_functions(room):
 
 def test_core_needs_the_standard_library_alone():
     for name in (
-        "core", "registry", "asking/styles", "asking/marking", "results/cells", "results/matrix", "results/metrics",
-        "results/leaderboard", "results/published",
+        "core", "values", "observed", "job", "registry", "asking/styles", "asking/marking", "results/cells",
+        "results/matrix", "results/metrics", "results/leaderboard", "results/published",
     ):  # fmt: skip
         top = {module.partition(".")[0] for module in imports(ROOT / "harness" / f"{name}.py", top_level=True)}
         assert top <= set(sys.stdlib_module_names) | {"harness"}, f"harness/{name}.py"
@@ -137,7 +155,8 @@ def test_nouns_are_frozen_and_take_keywords_only(noun):
 
 def test_the_nouns_are_all_there():
     names = {noun.__name__ for noun in NOUNS}
-    assert {"Example", "Task", "Style", "Stream", "Paradigm", "Scale", "Run", "Cell", "Row", "Job"} <= names
+    assert {"Example", "Task", "Style", "Stream", "Paradigm", "Scale", "Run", "Cell", "Job"} <= names
+    assert {"Learner", "Selector", "Suite", "Probe", "Observation", "Reply", "Mark", "Verdict", "Stage"} <= names
 
 
 RUN_FLAGS = ["--paradigm", "--seq", "--scale", "--seed", "--limit", "--out", "--data", "--split", "--plugin"]
@@ -146,7 +165,8 @@ FLAGS = {
     "plan": RUN_FLAGS,
     "list": ["--plugin"],
     "check": ["--seq", "--scale", "--out", "--data", "--plugin"],
-    "publish": ["run", "--out", "--results"],
+    "publish": ["run", "--out", "--results", "--data", "--plugin"],
+    "remark": ["run", "--out", "--data", "--plugin"],
     "leaderboard": ["--results"],
     "figures": ["name", "--results", "--out"],
     "runs list": ["--out"],

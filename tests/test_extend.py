@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from harness import registry
 from harness.asking.styles import STYLES
-from harness.core import Paradigm, Scale, Stream, Task, UserError
+from harness.core import Paradigm, Scale, Stream, Task, UserError, name_of, replace
 from harness.results.cells import read_cells
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +31,7 @@ def fresh(monkeypatch):
 
 @pytest.mark.parametrize("path", [MY_TASK, MY_PARADIGM], ids=lambda path: path.name)
 def test_the_examples_are_short(path):
-    assert len(path.read_text().splitlines()) < 40
+    assert len(path.read_text().splitlines()) < 45
 
 
 @pytest.mark.parametrize("path", [MY_TASK, MY_PARADIGM], ids=lambda path: path.name)
@@ -60,7 +62,31 @@ def test_a_paradigm_of_ones_own_differs_in_what_it_says():
     registry.load_plugins((MY_PARADIGM,))
     rft, mine = registry.typed(Paradigm, "rft"), registry.typed(Paradigm, "rft-anchored")
     assert (rft.reference, mine.reference) == ("previous", "base")
-    assert (rft.learn, rft.kl, rft.style) == (mine.learn, mine.kl, mine.style)
+    assert (rft.learner, rft.kl, rft.style) == (mine.learner, mine.kl, mine.style)
+    sft, short = registry.typed(Paradigm, "sft"), registry.typed(Paradigm, "sft-short")
+    assert replace(short, name="sft", learner=sft.learner) == sft
+    assert short.learner.obeys == sft.learner.obeys
+    twin = registry.typed(Scale, "twin")
+    assert short.learner.work(384, short, twin).steps * 2 == sft.learner.work(384, sft, twin).steps
+
+
+def test_what_a_plugin_defines_has_its_files_digest_in_its_name(tmp_path):
+    """So an edited file, or another one of that name, is never served what the first one made."""
+    names = []
+    for text in ("return train_sft(job)", "return train_sft(replace(job, seed=1))"):
+        path = tmp_path / str(len(names)) / "mine.py"
+        path.parent.mkdir()
+        path.write_text(
+            "from baselines.sft import LIKELIHOOD, SFT, train_sft\nfrom harness.core import replace\n"
+            f"def train(job):\n    {text}\n"
+            f"MINE = replace(SFT, name='mine-{len(names)}', learner=replace(LIKELIHOOD, train=train))\n"
+        )
+        registry.load_plugin(path)
+        names.append(name_of(registry.typed(Paradigm, f"mine-{len(names)}").learner.train))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        assert registry.loaded_plugins()[str(path)] == digest
+        assert digest in names[-1]
+    assert len(set(names)) == 2
 
 
 def test_the_environment_lists_plugins_too(monkeypatch):
@@ -72,16 +98,23 @@ def test_the_environment_lists_plugins_too(monkeypatch):
     assert registry.plugins() == (MY_TASK, MY_PARADIGM)
 
 
-FROM_SFT = "from baselines.sft import SFT\nfrom harness.core import replace\nA = replace(SFT, "
+FROM_SFT = "from baselines.sft import LIKELIHOOD, SFT\nfrom harness.core import replace, Stream\nA = replace(SFT, "
 BAD = {
-    "clash": (f"{FROM_SFT}kl=1.0)", "are called sft"),
+    "clash": (f"{FROM_SFT}rate=3.0)", "are called sft"),
     "path in a name": (f"{FROM_SFT}name='../a')", "is no name"),
     "capital letters": (f"{FROM_SFT}name='Mine')", "is no name"),
+    "a name of 256 letters": (f"{FROM_SFT}name='a' * 256)", "too long for a name"),
     "syntax": ("A = (", "does not load: SyntaxError"),
     "missing module": ("import no_such_module_here", "does not load: ModuleNotFoundError"),
     "its own fault": ("1 / 0", "does not load: ZeroDivisionError"),
+    "a long fault": ("raise ValueError('x' * 100_000)", "does not load: ValueError: xxx"),
+    "an exit": ("import sys; sys.exit(0)", "does not load: SystemExit: 0"),
     "nothing in it": ("A = 1", "defines no Task"),
-}
+    "a field that the learner ignores": (f"{FROM_SFT}name='a', kl=10.0)", "sets kl to 10.0, which learner sft"),
+    "a lambda": (f"{FROM_SFT}name='a', stages=lambda stream: ())", "<lambda> is no function of a module"),
+    "a task twice": (f"{FROM_SFT}name='a')\nS = Stream(name='s', tasks=('gqa',) * 2, epochs={{'gqa': 1}}, general=())",
+                     "Stream 's': tasks is .*, wanted is a tuple of 1 or more different names"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -93,26 +126,31 @@ def test_a_bad_plugin_is_one_line_and_leaves_the_registry_alone(tmp_path, bad):
     with pytest.raises(UserError, match=words) as refused:
         registry.load_plugin(path)
     assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 600
+    assert str(path) in str(refused.value) or bad == "clash"
     assert {kind: registry.names(kind) for kind in registry.KINDS} == before
     path.write_text(f"{FROM_SFT}name='mine')\n")
     registry.load_plugin(path)
     assert registry.typed(Paradigm, "mine").name == "mine"
 
 
-def test_two_plugins_of_one_name_are_refused(tmp_path):
+def test_two_files_of_one_name_do_not_meet(tmp_path):
     (tmp_path / "my_task.py").write_text(MY_TASK.read_text().replace('name="dots"', 'name="spots"'))
-    registry.load_plugin(MY_TASK)
-    with pytest.raises(UserError, match=r"two plugins are called my_task\.py"):
-        registry.load_plugin(tmp_path / "my_task.py")
+    registry.load_plugins((MY_TASK, tmp_path / "my_task.py"))
+    assert {"dots", "spots"} <= set(registry.names("task"))
+    (tmp_path / "copy").mkdir()
+    shutil.copy(MY_TASK, tmp_path / "copy" / "my_task.py")
+    with pytest.raises(UserError, match="is loaded already, from another place"):
+        registry.load_plugin(tmp_path / "copy" / "my_task.py")
 
 
 def test_what_a_module_imports_from_another_is_no_clash():
-    assert registry.names("scale") == ["qwen2.5-vl-7b", "twin"]
+    assert registry.names("scale") == ["qwen2.5-vl-7b", "twin", "twin-long"]
     registry.load_plugin(MY_PARADIGM)  # imports RFT and SFT, which baselines have too
     assert registry.names("paradigm").count("rft") == 1
 
 
-@pytest.mark.parametrize("kind", registry.KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in registry.KINDS if registry.names(kind)])
 def test_unknown_names_come_with_the_nearest(kind):
     name = registry.names(kind)[0]
     with pytest.raises(UserError, match=f"did you mean {name}"):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 from realdata_layout import write_official_layout
 
-from harness.core import Paradigm, Run, Stream
+from harness.core import Paradigm, Run, Stream, UserError
 from harness.registry import typed
 from harness.results.cells import read_cells
+from harness.results.remark import remark
 from harness.runner import run
 from harness.scales import TWIN
+from harness.store.record import read_costs, read_record
 
 REALDATA = Path(os.environ.get("CPT_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
 pytestmark = [
@@ -36,9 +37,12 @@ def test_real_items_run_end_to_end(name: str, tmp_path: Path) -> None:
         (stage, task, style) for stage in range(3) for task in stream.tasks for style in ("direct", "cot")
     ]
     assert {cell.task: cell.n for cell in cells} == {"scienceqa": 8, "vizwiz": 5}
-    record = json.loads((finished.folder / "run.json").read_text())
-    assert record["finished"] is True
+    record = read_record(finished.folder)
+    assert record.finished
+    assert record.official
     assert len({cell.weights for cell in cells}) == 3, "each stage must have trained"
-    costs = json.loads((finished.folder / "costs.json").read_text())
-    items = [stage["items"] for stage in costs["stages"].values() if "items" in stage]
+    items = [stage["items"] for stage in read_costs(finished.folder).stages.values() if "items" in stage]
     assert items == [13, 9]
+    with pytest.raises(UserError, match="give its folder with --data"):
+        remark(finished.folder)
+    assert remark(finished.folder, data) == (0, len(cells)), "the same marks once more"

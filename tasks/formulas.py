@@ -87,7 +87,7 @@ def _verified(given: str, wanted: str) -> bool:
 
 
 def _apart(one: Any, other: Any) -> bool:
-    """Whether two sympy expressions differ by more than any rounding; simplifying their difference can take hours."""
+    """Whether two sympy expressions differ by more than any rounding; their difference is costly to simplify."""
     try:
         first, second = complex(one.evalf(15)), complex(other.evalf(15))
     except (AttributeError, TypeError, ValueError, ArithmeticError):

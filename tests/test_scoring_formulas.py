@@ -108,3 +108,11 @@ ROOTS = st.recursive(
 @given(formula=ROOTS, gold=st.sampled_from(["7", r"5\sqrt{3}", r"12\pi"]))
 def test_no_formula_keeps_the_scorer_busy(formula: str, gold: str) -> None:
     equal(formula, gold)
+
+
+def test_math_verify_simplifies_no_difference_of_values_that_are_clearly_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    import math_verify
+
+    monkeypatch.setattr(math_verify, "verify", lambda *_, **__: pytest.fail("asked"))
+    assert not equal(r"(1+\sqrt{2}+\sqrt{3}+\sqrt{5}+\sqrt{7}+\sqrt{11})^3", r"5\sqrt{3}")
+    assert not equal(r"\frac{7}{0}", r"\frac{1}{2}")

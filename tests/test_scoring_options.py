@@ -63,6 +63,11 @@ def test_a_letter_with_its_text_whole_or_cut_off(reply: str) -> None:
     assert named(reply, *ANIMALS) == "B"
 
 
+def test_an_options_whole_text_but_for_its_article_outweighs_the_beginning_of_another() -> None:
+    assert named("A. newt", "newton", "a newt") == ""
+    assert named("A. newt", "newton", "a cup") == "A"
+
+
 def test_money_minus_signs_and_numbers() -> None:
     assert named("C. $31,000", *ANIMALS) == named("$31,000", *ANIMALS) == "C"
     signed = ("5", "\u22125", "-6", "12")

@@ -11,6 +11,7 @@ import logging
 import re
 from decimal import Decimal
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 from harness.core import Example
@@ -91,8 +92,9 @@ def _apart(one: Any, other: Any) -> bool:
     try:
         first, second = complex(one.evalf(15)), complex(other.evalf(15))
     except (AttributeError, TypeError, ValueError, ArithmeticError):
-        return True  # no finite number, as in 7/0
-    return abs(first - second) > 1e-3 * max(1.0, abs(first), abs(second))
+        return True
+    gap = abs(first - second)
+    return not (isfinite(gap) and gap <= 1e-3 * max(1.0, abs(first), abs(second)))  # 7/0 is no number
 
 
 def _formula(answer: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from harness.asking.chat import literal
 from harness.asking.engines.transformers import load_processor
 from harness.asking.styles import COT, DIRECT
 from harness.core import Example, Job, Learner, Paradigm, Scale, Task, Trained, Work, joint, replace
@@ -38,7 +39,7 @@ def sft_trainer(job: Job, **changes: Any) -> Any:
     shown = rounded(presentations(job), scale.sft_batch)
 
     def row(task: Task, example: Example) -> Row:
-        reply = [{"role": "assistant", "content": target(job, example)}]
+        reply = [{"role": "assistant", "content": literal(target(job, example))}]
         return {**question(job.paradigm.style, task, example), "completion": reply}
 
     chosen = {
@@ -56,13 +57,17 @@ def sft_trainer(job: Job, **changes: Any) -> Any:
         "packing": False,
         "padding_free": False,
     }
-    return held(SFTTrainer, job)(
+    trainer = held(SFTTrainer, job)(
         model=load_policy(job.model),
         args=SFTConfig(**{**chosen, **changes}),
         train_dataset=dataset(shown, row),
         processing_class=processor,
         data_collator=_collator(processor, job),
     )
+    # Qwen2.5-VL's own loss knows no count of the update's tokens, and transformers asks the model; the loss here is TRL's,
+    # which does. Without the count an update of several micro-batches is the mean of their means.
+    trainer.model_accepts_loss_kwargs = True
+    return trainer
 
 
 def _collator(processor: Any, job: Job) -> Any:

@@ -41,14 +41,14 @@ def write_cot(answer: str, rationale: str = "") -> str:
 
 
 def read_direct(reply: str) -> str | None:
-    r"""The whole reply; None where it is empty, has several lines or carries the other style's marks.
+    r"""The whole reply; None where it is empty or carries the other style's marks.
 
-    >>> read_direct(" two dogs "), read_direct(""), read_direct("\\boxed{B}")
-    ('two dogs', None, None)
+    >>> read_direct(" two dogs "), read_direct("B\nIt swims."), read_direct(""), read_direct("\\boxed{B}")
+    ('two dogs', 'B\nIt swims.', None, None)
     """
     answer = reply.strip()
     marked = "\\boxed" in answer or "<think>" in answer or "</think>" in answer
-    return None if not answer or marked or "\n" in answer else answer
+    return None if not answer or marked else answer
 
 
 def read_cot(reply: str) -> str | None:
@@ -81,6 +81,6 @@ def follows_cot(reply: str) -> bool:
     return _COT_FORMAT.fullmatch(reply) is not None and read_cot(reply) is not None
 
 
-DIRECT = Style(name="direct", ask=ask_direct, write=write_direct, read=read_direct, follows=follows_direct)
+DIRECT = Style(name="direct", version=2, ask=ask_direct, write=write_direct, read=read_direct, follows=follows_direct)
 COT = Style(name="cot", ask=ask_cot, write=write_cot, read=read_cot, follows=follows_cot, format_weight=0.1)
 STYLES = (DIRECT, COT)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness.asking.engines.transformers import without_settings
 from harness.core import Job, Progress, Scale, Trained, UserError, digest
 from harness.training import resume
 
@@ -104,13 +105,18 @@ def micro_batches(scale: Scale, sequences: int) -> dict[str, int]:
 
 
 def load_policy(folder: Path) -> Any:
-    """The model of a folder with fp32 master weights: bf16 weights alone would round updates at 1e-6 away."""
+    """The model of a folder with fp32 master weights: bf16 weights alone would round updates at 1e-6 away.
+
+    Rollouts fill what TRL leaves open from the model's generation settings, so of these only the end tokens are kept.
+    """
     import torch
     from transformers import AutoModelForImageTextToText
 
-    return AutoModelForImageTextToText.from_pretrained(
+    model = AutoModelForImageTextToText.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
     )
+    without_settings(model)
+    return model
 
 
 def refuse_long(lengths: list[int], job: Job) -> None:

@@ -1,6 +1,7 @@
-"""A run in a process of its own, to be killed: prints a line for whatever it does. Arguments: out, world, model.
+"""A run in a process of its own, to be killed: prints a line for whatever it does.
 
-The world "fake" takes a second; any other word is a paradigm's name, run for real on a short stream of the twins.
+Arguments: out, world, model, processes. The world "fake" takes a second; any other word is a paradigm's name, run for
+real on a short stream of the twins. With one process more ("1"), stages are trained and observed in other processes.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fake_world import SLOW, engine_maker, fake_run, find
+from conftest import FAKE_PLUGIN
+from fake_world import ENGINE, SLOW, fake_run, open_slowly
 
-from harness import run_inputs
+from harness import observe, registry, train_stage
 from harness.core import Cell, Paradigm, Progress, Run, Stream, replace
 from harness.registry import typed
 from harness.runner import run
@@ -56,13 +58,17 @@ def real_run(paradigm: str, model: str) -> Run:
 
 
 if __name__ == "__main__":
-    out, world, model = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    out, world, model, processes = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
     if world == "fake":
-        run_inputs.typed = find  # type: ignore[assignment]
-        record.environment = lambda: {"here": "the fake world"}
-        run(fake_run(Path(model), SLOW), out, Speaker(), engine_maker([]))
+        registry.load_plugin(FAKE_PLUGIN)
+        if not processes:  # torch takes longer to load than this world; other processes would not know of these
+            record.environment = observe.environment = train_stage.environment = lambda: {"here": "the fake world"}
+            observe.device_kind = train_stage.device_kind = lambda: "cpu"
+        asked, engine = fake_run(Path(model), SLOW), replace(ENGINE, open=open_slowly)
     else:
         # States are saved as often as they can be, so that a stage this short is resumed from one.
         trainers.SAVE_SECONDS, trainers.SAVE_SHARE = 0.0, 1.0
-        run(real_run(world, model), out, Speaker())
+        asked, engine = real_run(world, model), None
+    asked = replace(asked, scale=replace(asked.scale, ranks=processes, observers=processes))
+    run(asked, out, Speaker(), engine)
     print("done", flush=True)

@@ -11,6 +11,7 @@ from harness import registry
 from harness.core import Paradigm, Run, Stream
 from harness.runner import run
 from harness.scales import TWIN
+from harness.store.record import read_record
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -28,10 +29,10 @@ def test_the_twins_run_end_to_end(tmp_path: Path, paradigm: str) -> None:
     assert len(done.cells) == stages * 3 * 2
     assert {cell.n for cell in done.cells} == {8}
     assert any(cell.score > 0 for cell in done.cells if cell.stage == 0), "the twin base can do something"
-    record = json.loads((done.folder / "run.json").read_text())
+    record = read_record(done.folder)
     costs = json.loads((done.folder / "costs.json").read_text())["stages"]
-    assert len({record["base_digest"], *(stage["weights"] for stage in record["stages"])}) == stages
-    assert all(stage["reference"] == (stage["parent"] if asked.paradigm.kl else None) for stage in record["stages"])
+    assert len({record.base, *(stage.weights for stage in record.stages)}) == stages
+    assert all(stage.reference == (stage.parent if asked.paradigm.kl else None) for stage in record.stages)
     assert all(costs[str(index)]["optimiser_steps"] > 0 for index in range(1, stages))
     assert (costs["1"]["sampled_tokens"] > 0) == paradigm.startswith("r")
     assert (done.folder / "verdicts-1.parquet").exists() == (paradigm == "rif-rft")

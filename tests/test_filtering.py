@@ -1,4 +1,4 @@
-"""The filter of rif-rft, and a stage of which it keeps nothing."""
+"""The selector of rif-rft, and a stage of which it keeps nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return build_bases(tmp_path_factory)
 
 
-def test_the_filter_keeps_what_was_solved_at_least_once(
+def test_the_selector_keeps_what_was_solved_at_least_once(
     bases: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from harness.asking.engines import Generation
@@ -31,6 +31,7 @@ def test_the_filter_keeps_what_was_solved_at_least_once(
         return float(answer in example.answers)
 
     said: dict[str, list[str]] = {}
+    closed: list[bool] = []
 
     class Fake:
         def __init__(self, folder: Path, scale: Any) -> None:
@@ -40,6 +41,12 @@ def test_the_filter_keeps_what_was_solved_at_least_once(
             assert decoding is SMALL.decodings["cot"]
             assert rollouts == 4
             return [[Generation(text=t, tokens=3, truncated=False) for t in said[text]] for text, _ in prompts]
+
+        def __enter__(self) -> Fake:
+            return self
+
+        def __exit__(self, *reason: object) -> None:
+            closed.append(True)
 
     monkeypatch.setattr(engine, "TransformersEngine", Fake)
     owner = task(score=exact)
@@ -51,10 +58,11 @@ def test_the_filter_keeps_what_was_solved_at_least_once(
     verdicts = solvable(job(bases[0], tmp_path, RIF_RFT, examples=pairs))
     assert [(v.kept, v.correct) for v in verdicts] == [(True, 4), (True, 1), (False, 0), (False, 0)]
     assert all((v.rollouts, v.sampled_tokens) == (4, 12) for v in verdicts)
-    assert [v.id for v in verdicts] == [example.id for example in examples]
+    assert [(v.task, v.id) for v in verdicts] == [("noise", example.id) for example in examples]
+    assert closed == [True], "the model's memory is free before training begins"
 
 
-def test_the_filter_samples_the_policy_and_repeats_itself(bases: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_selector_samples_the_policy_and_repeats_itself(bases: tuple[Path, Path], tmp_path: Path) -> None:
     made = job(bases[0], tmp_path, replace(RIF_RFT, style=DIRECT), count=6)
     verdicts = solvable(made)
     assert verdicts == solvable(made) != solvable(replace(made, seed=made.seed + 1))
@@ -65,6 +73,6 @@ def test_the_filter_samples_the_policy_and_repeats_itself(bases: tuple[Path, Pat
 def test_a_stage_without_examples_hands_its_weights_on(
     bases: tuple[Path, Path], tmp_path: Path, paradigm: Paradigm
 ) -> None:
-    learned = paradigm.learn(job(bases[0], tmp_path, paradigm, count=0))
+    learned = paradigm.learner.train(job(bases[0], tmp_path, paradigm, count=0))
     assert (learned.optimiser_steps, learned.sampled_tokens, learned.trained_tokens) == (0, 0, 0)
     assert same(bases[0], learned.weights)

@@ -17,7 +17,7 @@ def is_grpo(paradigm: Paradigm) -> bool:
 
 
 def collator(processor: Any) -> Any:
-    """TRL's own collator, but for the line break after a turn's end, which the harness does not teach either."""
+    """TRL's own collator, but for the line break after a turn's end, which is no target of the harness either."""
     from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
     class Collator(DataCollatorForVisionLanguageModeling):  # type: ignore[misc]

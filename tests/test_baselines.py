@@ -16,6 +16,7 @@ from harness.asking.styles import COT, DIRECT
 from harness.core import Job, Paradigm, Progress, Stream, UserError, messages, one_by_one, replace
 from harness.scales import TWIN
 from harness.training import trainers
+from harness.training.launch import train
 from harness.training.presentations import presentations, rounded
 
 # TRL 1.16 asks for an attribute that transformers 5.23 renamed; run_trainer() silences it, a bare trainer does not.
@@ -106,7 +107,7 @@ def test_sft_learns_with_its_eyes_open_in_fp32_and_counts(bases: tuple[Path, Pat
 
     steps: list[Progress] = []
     made = job(bases[0], tmp_path, SFT, count=6, epochs={"noise": 4}, report=steps.append)
-    learned = SFT.learn(made)
+    learned = train(made)
     assert learned.optimiser_steps == 6 == len(steps) == steps[-1].steps
     assert steps[-1].loss is not None
     assert steps[0].loss is not None
@@ -159,7 +160,7 @@ def test_any_number_of_pictures(
     bases: tuple[Path, Path], tmp_path: Path, paradigm: Paradigm, pictures: tuple[int, int]
 ) -> None:
     examples = tuple((NOISE, item("train", n, pictures[n % 2])) for n in range(4))
-    learned = paradigm.learn(job(bases[0], tmp_path, paradigm, examples=examples))
+    learned = train(job(bases[0], tmp_path, paradigm, examples=examples))
     assert learned.optimiser_steps == (1 if paradigm is SFT else 2)
     assert not same(bases[0], learned.weights)
 
@@ -167,7 +168,7 @@ def test_any_number_of_pictures(
 def test_a_prompt_that_is_too_long_is_refused(bases: tuple[Path, Path], tmp_path: Path) -> None:
     for paradigm in (SFT, RFT):
         with pytest.raises(UserError, match="scale small allows 12"):
-            paradigm.learn(job(bases[0], tmp_path, paradigm, scale=replace(SMALL, max_prompt_tokens=12)))
+            train(job(bases[0], tmp_path, paradigm, scale=replace(SMALL, max_prompt_tokens=12)))
 
 
 def test_a_damaged_picture_is_named_wherever_it_is_met(bases: tuple[Path, Path], tmp_path: Path) -> None:
@@ -175,14 +176,14 @@ def test_a_damaged_picture_is_named_wherever_it_is_met(bases: tuple[Path, Path],
         raise OSError("truncated file")
 
     examples = tuple((NOISE, replace(item("train", n), images=(damaged,) if n == 3 else ())) for n in range(4))
-    for name, work in (("sft", SFT.learn), ("rft", RFT.learn), ("filter", solvable)):
+    for name, work in (("sft", train), ("rft", train), ("filter", solvable)):
         with pytest.raises(UserError, match=r"a picture of noise/train/3 cannot be read \(truncated file\)"):
             work(job(bases[0], tmp_path / name, SFT if name == "sft" else RFT, examples=examples))
 
 
 def test_divergence_is_said_in_one_line(bases: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"sft diverged at step .* of stage noise"):
-        SFT.learn(job(bases[0], tmp_path, replace(SFT, rate=1e30)))
+        train(job(bases[0], tmp_path, replace(SFT, rate=1e30)))
 
 
 # GRPO
@@ -192,7 +193,7 @@ def test_rft_learns_with_its_eyes_open_and_counts(bases: tuple[Path, Path], tmp_
     import torch
 
     steps: list[Progress] = []
-    learned = RFT_NOCOT.learn(job(bases[0], tmp_path, RFT_NOCOT, report=steps.append))
+    learned = train(job(bases[0], tmp_path, RFT_NOCOT, report=steps.append))
     assert learned.optimiser_steps == 4 == len(steps)
     assert all(step.reward is not None and 0 < step.reward < 1 for step in steps)
     assert 32 <= learned.sampled_tokens <= 32 * 5
@@ -202,7 +203,7 @@ def test_rft_learns_with_its_eyes_open_and_counts(bases: tuple[Path, Path], tmp_
 
 
 def test_fewer_items_than_a_rollout_batch_still_train(bases: tuple[Path, Path], tmp_path: Path) -> None:
-    assert RFT_NOCOT.learn(job(bases[0], tmp_path, RFT_NOCOT, count=1)).optimiser_steps == 1
+    assert train(job(bases[0], tmp_path, RFT_NOCOT, count=1)).optimiser_steps == 1
 
 
 @renamed

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from noise_jobs import build_bases, job, same
+from noise_jobs import SMALL, build_bases, job, same
 
 from baselines.rft import RFT_NOCOT
 from baselines.sft import SFT
 from harness.core import Progress, replace
 from harness.training import resume, trainers
+from harness.training.launch import train
 
 
 @pytest.fixture(scope="module")
@@ -44,32 +45,33 @@ def saves_always(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("saves_always")
 def test_sft_resumes_bit_identical(bases: tuple[Path, Path], tmp_path: Path) -> None:
     made = job(bases[0], tmp_path / "whole", SFT, count=28)
-    whole = SFT.learn(made)
+    whole = train(made)
     with pytest.raises(Killed):
-        SFT.learn(replace(made, folder=tmp_path / "cut", report=killed_at(5)))
+        train(replace(made, folder=tmp_path / "cut", report=killed_at(5)))
     steps: list[Progress] = []
-    resumed = SFT.learn(replace(made, folder=tmp_path / "cut", report=steps.append))
+    resumed = train(replace(made, folder=tmp_path / "cut", report=steps.append))
     assert [progress.step for progress in steps] == [5, 6, 7]
     assert same(whole.weights, resumed.weights)
     assert replace(whole, weights=resumed.weights) == resumed
 
 
+@pytest.mark.parametrize("micro_batch", [None, 2])
 def test_rft_resumes_bit_identical_towards_its_own_reference(
-    bases: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bases: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_batch: int | None
 ) -> None:
-    paradigm = replace(RFT_NOCOT, kl=0.5)
-    made = job(bases[0], tmp_path / "whole", paradigm, count=12, reference=bases[1])
-    whole = paradigm.learn(made)
+    paradigm, scale = replace(RFT_NOCOT, kl=0.5), replace(SMALL, micro_batch=micro_batch)
+    made = job(bases[0], tmp_path / "whole", paradigm, count=12, reference=bases[1], scale=scale)
+    whole = train(made)
     monkeypatch.setattr(trainers, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(trainers, "SAVE_SHARE", float("inf"))
     with pytest.raises(Killed):
-        paradigm.learn(replace(made, folder=tmp_path / "cut", report=killed_at(4)))
+        train(replace(made, folder=tmp_path / "cut", report=killed_at(4)))
     steps: list[Progress] = []
-    resumed = paradigm.learn(replace(made, folder=tmp_path / "cut", report=steps.append))
+    resumed = train(replace(made, folder=tmp_path / "cut", report=steps.append))
     assert [progress.step for progress in steps] == [3, 4, 5, 6], "states lie between rollout batches"
     assert same(whole.weights, resumed.weights)
     assert replace(whole, weights=resumed.weights) == resumed
-    assert not same(whole.weights, paradigm.learn(replace(made, folder=tmp_path / "x", reference=bases[0])).weights)
+    assert not same(whole.weights, train(replace(made, folder=tmp_path / "x", reference=bases[0])).weights)
 
 
 @pytest.mark.usefixtures("saves_always")
@@ -77,7 +79,7 @@ def test_rft_resumes_bit_identical_towards_its_own_reference(
 def test_a_state_that_is_not_whole_is_never_resumed_from(bases: tuple[Path, Path], tmp_path: Path, harm: str) -> None:
     made = job(bases[0], tmp_path, SFT, count=12)
     with pytest.raises(Killed):
-        SFT.learn(replace(made, report=killed_at(3)))
+        train(replace(made, report=killed_at(3)))
     state = tmp_path / "states" / "checkpoint-2"
     optimizer = state / "optimizer.pt"
     if harm == "unsealed":
@@ -89,7 +91,7 @@ def test_a_state_that_is_not_whole_is_never_resumed_from(bases: tuple[Path, Path
     else:
         made = replace(made, seed=made.seed + 1)
     steps: list[Progress] = []
-    SFT.learn(replace(made, report=steps.append))
+    train(replace(made, report=steps.append))
     assert [progress.step for progress in steps] == [1, 2, 3]
 
 
@@ -98,11 +100,11 @@ def test_a_finished_job_is_not_learned_again_unless_its_weights_changed(
 ) -> None:
     steps: list[Progress] = []
     made = job(bases[0], tmp_path, SFT, count=4, report=steps.append)
-    first = SFT.learn(made)
-    assert SFT.learn(made) == first
+    first = train(made)
+    assert train(made) == first
     assert len(steps) == 1
     (first.weights / "model.safetensors").write_bytes(b"")
-    assert SFT.learn(made) == first
+    assert train(made) == first
     assert len(steps) == 2
 
 

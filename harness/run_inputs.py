@@ -45,8 +45,12 @@ def run_tasks(run: Run) -> dict[str, Task]:
 
 
 def run_suites(run: Run) -> dict[str, Suite]:
-    """The stream's suites that outside libraries ask and mark, by name."""
-    return {name: typed(Suite, name) for name in run.stream.general if name in all_of("suite")}
+    """The stream's suites that outside libraries ask and mark, by name. Raises UserError where one is a task too."""
+    found = {name: typed(Suite, name) for name in run.stream.general if name in all_of("suite")}
+    for name in found:
+        if name in all_of("task"):
+            raise UserError(f"{name} is both a task and a suite, so their cells would be one: rename one of them")
+    return found
 
 
 def run_probes(run: Run) -> dict[str, Probe]:

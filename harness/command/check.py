@@ -13,8 +13,11 @@ from pathlib import Path
 
 from harness import registry
 from harness.asking.evaluate import open_pictures
+from harness.command.shell import THREADS
 from harness.core import Paradigm, Run, Scale, Stream, Suite, Task, UserError
+from harness.store.disk import refusing_disk_faults
 from harness.store.environment import unfit_versions, versions
+from harness.values import cut
 
 LEAST_FREE = 2 * 10**9
 # Training holds weights, gradients and AdamW's two moments, and beside them the frozen reference of a KL term.
@@ -60,18 +63,19 @@ def writable(out: Path) -> str:
     """Whether files can be written in a folder that may not exist yet; it is not made.
 
     Raises:
-        UserError: where it cannot be written, or is a file.
+        UserError: where it cannot be written, or is a file, a pipe or a link that leads nowhere.
     """
     place = existing(out)
     if not place.is_dir():
-        raise UserError(f"{place} is a file, not a folder: give another --out")
+        what = "a symbolic link that leads nowhere" if place.is_symlink() else "a file, not a folder"
+        raise UserError(f"{cut(str(place))} is {what}: give another --out")
     try:
         with tempfile.NamedTemporaryFile(dir=place):
             return f"{out} can be written"
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise UserError(
-            f"{place} cannot be written ({reason}): change its permissions or give another --out"
+            f"{cut(str(place))} cannot be written ({reason}): change its permissions or give another --out"
         ) from error
 
 
@@ -81,7 +85,8 @@ def room(out: Path, wanted: int) -> str:
     Raises:
         UserError: where they are not.
     """
-    free = shutil.disk_usage(existing(out)).free
+    place = existing(out)
+    free = shutil.disk_usage(place if place.exists() else place.parent).free  # a link may lead nowhere
     if free < wanted:
         raise UserError(
             f"the disk of {out} has {in_words(free)} free, but about {in_words(wanted)} are needed:"
@@ -91,9 +96,20 @@ def room(out: Path, wanted: int) -> str:
 
 
 def existing(path: Path) -> Path:
-    """The path itself, or its nearest parent that exists."""
+    """The path itself, or its nearest parent that exists, if only as a link.
+
+    Raises:
+        UserError: where that cannot be looked at: no permission, a name that is too long, a loop of links.
+    """
     path = path.absolute()
-    return next(place for place in (path, *path.parents) if place.exists())
+    with refusing_disk_faults(path):
+        for place in (path, *path.parents):
+            try:
+                place.lstat()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            return place
+    return path
 
 
 def in_words(size: int) -> str:
@@ -233,15 +249,15 @@ def fit_versions() -> str:
 
 
 def _threads() -> Finding:
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    return Finding(what="threads", well=True, line=f"OMP_NUM_THREADS={threads}" if threads else "the libraries' choice")
+    chosen = [f"{name}={cut(os.environ[name], 20)}" for name in THREADS if os.environ.get(name)]
+    return Finding(what="threads", well=True, line=", ".join(chosen) or "the libraries' choice")
 
 
 def _device() -> Finding:
     try:
         import torch
     except ImportError as error:
-        line = f"torch does not load ({' '.join(str(error).split())}): run `pip install -c constraints.txt -e .`"
+        line = f"torch does not load ({cut(str(error))}): run `pip install -c constraints.txt -e .`"
         return Finding(what="device", well=False, line=line)
     names = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     return Finding(what="device", well=True, line=", ".join(names) or "CPU only, which is all that scale twin needs")

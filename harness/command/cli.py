@@ -14,25 +14,13 @@ from typing import Annotated, Any
 import typer
 
 from harness import registry
+from harness.command.shell import ENVIRONMENT, blamed, one_line, outputs, refusal, settle, traced, unsaid
 from harness.core import SPLITS, Paradigm, Run, Scale, Stream, UserError, slug
+from harness.values import cut
 
 SEEDS = 2**31 - 1
 LIMITS = 10**6
-SMALL_MACHINE = 8
 ROOT = Path(__file__).resolve().parents[2]
-
-# What the libraries read when they are loaded: nothing is fetched, nothing is reported to anyone.
-ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "TQDM_DISABLE": "1",  # the libraries' own bars would cut through ours
-    "WANDB_MODE": "disabled",
-    "MPLBACKEND": "agg",
-}
 
 app = typer.Typer(
     name="harness",
@@ -100,12 +88,6 @@ def _between(flag: str, value: int, least: int, most: int) -> None:
         raise UserError(f"{flag} {value} is out of range: use {least} to {most}")
 
 
-def set_threads(scale: str) -> None:
-    """One thread for the twin on a small machine, unless the user chose: more are slower beside any other process."""
-    if scale == "twin" and (os.cpu_count() or 1) <= SMALL_MACHINE:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
 @app.command("run")
 def run_command(
     paradigm: ParadigmFlag,
@@ -123,7 +105,7 @@ def run_command(
     The same command continues a run that was interrupted.
     """
     asked = request(paradigm, seq, scale, seed, limit, data, split, plugin)
-    set_threads(scale)
+    settle(scale)
     from harness.command import check, plan, printing
     from harness.command.progress import Display
     from harness.results import published
@@ -188,7 +170,7 @@ def check_command(
     from harness.command import check, printing
 
     registry.load_plugins(tuple(plugin or ()))
-    set_threads(scale)
+    settle(scale)
     stream, size = registry.typed(Stream, seq), registry.typed(Scale, scale)
     findings = check.environment(out, size, stream, data) + check.laws(registry.plugins())
     printing.findings(printing.console(), [finding for finding in findings if finding.well])
@@ -323,27 +305,39 @@ def parse_size(text: str) -> int:
     return int(match[1]) * int(1000**power)
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
-
-
 def main(arguments: list[str] | None = None) -> None:
     """The ``harness`` command."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    with outputs() as output:
+        code, line = _ended(arguments)
+        if not line and (line := unsaid(output)):
+            code = 2
+        if line:
+            print(line if code in (1, 130) else f"error: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _ended(arguments: list[str] | None) -> tuple[int, str]:
+    """Do the command; its exit code, and what to say on standard error."""
     try:
         code: Any = app(args=arguments, prog_name="harness", standalone_mode=False)
     except UserError as error:
-        print(f"error: {_one_line(error)}", file=sys.stderr)
-        sys.exit(2)
-    except typer.TyperException as error:  # a flag that typer itself refused
-        print(f"error: {' '.join(error.format_message().split())} (`harness --help` explains)", file=sys.stderr)
-        sys.exit(2)
+        return 2, one_line(error)
+    except typer.TyperException as error:  # a flag that typer itself refused; without any, the help was shown
+        said = " ".join(error.format_message().split())
+        return 2, f"{cut(said, 500)} (`harness --help` explains)" if said else ""
+    except SystemExit as left:
+        whose = ", ".join(blamed(left)) or "a library"
+        return 2, f"{whose} ended the program (sys.exit({cut(repr(left.code), 40)})) before the work was done: mend it"
     except KeyboardInterrupt:
         code = 130
+    except Exception as fault:
+        line = "" if blamed(fault) else refusal(fault)
+        return (2, line) if line else (1, traced(fault))
     if code == 130:
-        print("stopped: the same command continues where this one was", file=sys.stderr)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 130, "stopped: the same command continues where this one was"
+    return (code if isinstance(code, int) else 0), ""
 
 
 if __name__ == "__main__":

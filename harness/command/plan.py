@@ -27,6 +27,7 @@ from harness.store.checkpoints import Store
 from harness.store.housekeeping import RunInfo, list_runs
 from harness.store.lineage import MANIFEST
 from harness.store.record import RunRecord, read_costs, read_record
+from harness.values import is_number
 
 ROWS_BYTES = 40_000  # of one cell's replies and marks at the twin's size, as parquet
 LEAST_STEPS = 16  # shorter stages mostly show what it takes to load a library
@@ -234,13 +235,23 @@ def _measured(run: Run, info: RunInfo) -> Iterator[tuple[str, float]]:
         return
     select = info.record.paradigm.get("select") or {}
     usual: dict[str, float] = {}
-    items = info.record.scale.get("test_items") or 0
+    asked = info.record.scale.get("test_items") or 0
     for cell in cells_of(info.record.observations):
-        usual[str(cell.stage)] = usual.get(str(cell.stage), 0.0) + items * run.scale.seconds.get(cell.style, 0.0)
+        usual[str(cell.stage)] = usual.get(str(cell.stage), 0.0) + asked * run.scale.seconds.get(cell.style, 0.0)
     for index, stage in costs.stages.items():
-        if stage.get("optimiser_steps", 0) >= LEAST_STEPS and stage.get("seconds"):
-            yield str(info.record.paradigm["learner"]["name"]), stage["seconds"] / stage["optimiser_steps"]
-        if stage.get("filter_seconds") and stage.get("items"):
-            yield str(select.get("name")), stage["filter_seconds"] / stage["items"]
-        if info.finished and stage.get("evaluation_seconds") and usual.get(index, 0.0) >= LEAST_EVALUATION:
-            yield "evaluation", stage["evaluation_seconds"] / usual[index]
+        steps, seconds, items, evaluation, selecting = (
+            _number(stage, name)
+            for name in ("optimiser_steps", "seconds", "items", "evaluation_seconds", "filter_seconds")
+        )
+        if steps >= LEAST_STEPS and seconds:
+            yield str(info.record.paradigm["learner"]["name"]), seconds / steps
+        if selecting and items:
+            yield str(select.get("name")), selecting / items
+        if info.finished and evaluation and usual.get(index, 0.0) >= LEAST_EVALUATION:
+            yield "evaluation", evaluation / usual[index]
+
+
+def _number(stage: Mapping[str, object], name: str) -> float:
+    """A number of a stage's costs; 0 where there is none, or something that is no number."""
+    value = stage.get(name)
+    return float(value) if isinstance(value, (int, float)) and is_number(value) else 0.0

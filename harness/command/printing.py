@@ -14,6 +14,7 @@ from rich.table import Table
 
 from harness import registry
 from harness.core import UserError
+from harness.values import cut
 
 if TYPE_CHECKING:
     from harness.command.check import Finding
@@ -30,6 +31,15 @@ ABSENT = "-"
 def console() -> Console:
     """Standard output; wide where it is no terminal, so that no line of a log is folded."""
     return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+
+
+def told(text: object, length: int = 400) -> str:
+    r"""A text of a plugin's or a file's as it may be shown: one line, no markup, nothing that a terminal acts on.
+
+    >>> told("[red]a\x1b[2Jb")
+    '\\[red]a?[2Jb'
+    """
+    return escape(cut(str(text), length))
 
 
 def percent(value: float | None) -> str:
@@ -65,13 +75,18 @@ def grid(columns: Sequence[str], left: int = 1) -> Table:
     """An empty table: the first ``left`` columns are text, the others numbers; names in the first are never folded."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for n, column in enumerate(columns):
-        table.add_column(column, justify="left" if n < left else "right", overflow="fold", no_wrap=n == 0)
+        table.add_column(
+            told(column) if "\n" not in column else column,
+            justify="left" if n < left else "right",
+            overflow="fold",
+            no_wrap=n == 0,
+        )
     return table
 
 
 def show(screen: Console, title: str, table: Table) -> None:
     """A table under its title; the title is not folded to the table's width."""
-    screen.print(f"[bold]{escape(title)}[/bold]", soft_wrap=True)
+    screen.print(f"[bold]{told(title)}[/bold]", soft_wrap=True)
     screen.print(table)
 
 
@@ -83,7 +98,7 @@ def nouns(screen: Console) -> None:
     for name in registry.names("paradigm"):
         p = registry.typed(Paradigm, name)
         chosen = p.select.name if p.select else ABSENT
-        table.add_row(name, p.style.name, p.learner.name, f"{p.kl:g}", p.reference, chosen, p.cite or ABSENT)
+        table.add_row(name, p.style.name, p.learner.name, f"{p.kl:g}", p.reference, chosen, told(p.cite or ABSENT))
     show(screen, "Paradigms", table)
     table = grid(["name", "tasks", "watched suites"], 3)
     for name in registry.names("stream"):
@@ -93,26 +108,27 @@ def nouns(screen: Console) -> None:
     table = grid(["name", "version", "data", "source"], 4)
     for name in registry.names("task"):
         t = registry.typed(Task, name)
-        table.add_row(name, str(t.version), "twin, official" if t.official else "twin", t.cite)
+        table.add_row(name, str(t.version), "twin, official" if t.official else "twin", told(t.cite))
     show(screen, "Tasks and suites", table)
     table = grid(["name", "model", "precision", "training items a stage", "test items a cell"], 5)
     for name in registry.names("scale"):
         size = registry.typed(Scale, name)
-        table.add_row(name, size.model, size.precision, str(size.train_items or "all"), str(size.test_items or "all"))
+        items = [str(count or "all") for count in (size.train_items, size.test_items)]
+        table.add_row(name, told(size.model), size.precision, *items)
     show(screen, "Scales", table)
 
 
 def findings(screen: Console, good: Sequence[Finding]) -> None:
     """What `harness check` found to be well."""
     for finding in good:
-        screen.print(f"[green]ok[/green]  {finding.what:9} {escape(finding.line)}", soft_wrap=True)
+        screen.print(f"[green]ok[/green]  {finding.what:9} {told(finding.line, 2000)}", soft_wrap=True)
 
 
 def plan_line(planned: Plan) -> str:
     """A plan in one line, for the start of a run."""
     return (
-        f"[bold]{planned.title}[/bold]: {len(planned.stages)} stages, {planned.optimiser_steps:,} optimiser steps, "
-        f"{planned.rollouts:,} rollouts, {planned.cells:,} evaluations of {planned.cell_items:,} items, "
+        f"[bold]{told(planned.title)}[/bold]: {len(planned.stages)} stages, "
+        f"{planned.optimiser_steps:,} optimiser steps, {planned.rollouts:,} rollouts, {planned.cells:,} evaluations of {planned.cell_items:,} items, "
         f"about {duration(planned.wall_seconds)} and {planned.disk} of disk"
     )
 
@@ -125,15 +141,15 @@ def plan(screen: Console, planned: Plan) -> None:
     )
     for stage in planned.stages:
         table.add_row(
-            stage.name, ", ".join(stage.tasks), f"{stage.items:,}", f"{stage.optimiser_steps:,}", f"{stage.rollouts:,}",
-            f"<= {stage.sampled_tokens:,}", duration(stage.seconds), "yes" if stage.stored else "no",
+            told(stage.name), told(", ".join(stage.tasks)), f"{stage.items:,}", f"{stage.optimiser_steps:,}",
+            f"{stage.rollouts:,}", f"<= {stage.sampled_tokens:,}", duration(stage.seconds), "yes" if stage.stored else "no",
         )  # fmt: skip
     show(screen, planned.title, table)
     screen.print(plan_line(planned))
     cells = f"{planned.cells - planned.cells_stored:,} of {planned.cells:,} cells"
     screen.print(f"evaluation: about {duration(planned.evaluation_left)} for {cells}", soft_wrap=True)
     for note in planned.notes:
-        screen.print(escape(note), soft_wrap=True)
+        screen.print(told(note), soft_wrap=True)
 
 
 def matrix(screen: Console, a: AccuracyMatrix, title: str) -> None:
@@ -143,7 +159,7 @@ def matrix(screen: Console, a: AccuracyMatrix, title: str) -> None:
         cells = [percent(value) for value in (*a.scores[n], *a.general[n])]
         if a.ordered and n:
             cells[n - 1] = f"[bold]{cells[n - 1]}[/bold]"
-        table.add_row(stage, *cells)
+        table.add_row(told(stage), *cells)
     show(screen, title, table)
 
 
@@ -155,11 +171,19 @@ def metrics(screen: Console, own: AccuracyMatrix, others: Sequence[AccuracyMatri
     table = grid(["metric", "formula", f"{own.style} (own style)", *(f"{a.style} style" for a in others), "reads"], 2)
     for name, metric in ALL.items():
         written = points if name in DIFFERENCES else percent
-        table.add_row(name, escape(metric.equation), *(written(column[name]) for column in columns), metric.sign)
+        table.add_row(name, told(metric.equation), *(written(column[name]) for column in columns), metric.sign)
     show(screen, "Metrics", table)
 
 
-DIFFERENCES = ("net_learning", "gain", "backward_transfer", "fm_lai_T", "fm_lai_T1", "forward_transfer", "general_delta")
+DIFFERENCES = (
+    "net_learning",
+    "gain",
+    "backward_transfer",
+    "fm_lai_T",
+    "fm_lai_T1",
+    "forward_transfer",
+    "general_delta",
+)
 
 
 def result(screen: Console, run: PublishedRun) -> None:
@@ -172,7 +196,7 @@ def result(screen: Console, run: PublishedRun) -> None:
 def finished(screen: Console, run: PublishedRun, folder: Path, publishable: bool) -> None:
     """The end of a run: its numbers, where its files are, and what to type next."""
     result(screen, run)
-    screen.print(f"files: {escape(str(folder))} (cells.csv, replies/, marks/, run.json, costs.json)", soft_wrap=True)
+    screen.print(f"files: {told(folder, 4000)} (cells.csv, replies/, marks/, run.json, costs.json)", soft_wrap=True)
     if publishable:
         screen.print(f"next: harness publish {run.id}; harness leaderboard; harness figures", soft_wrap=True)
     else:
@@ -190,14 +214,14 @@ def runs(screen: Console, stored: Sequence[RunInfo], strangers: Sequence[str]) -
     table = grid(["id", "state", "checkpoints", "disk without checkpoints"], 2)
     for info in stored:
         state = "running" if info.working else "finished" if info.finished else "interrupted"
-        table.add_row(info.id, state, str(len(info.keys)), in_words(info.bytes))
+        table.add_row(told(info.id), state, str(len(info.keys)), in_words(info.bytes))
     show(screen, "Runs", table)
 
 
 def notes(screen: Console, lines: Sequence[str]) -> None:
     """Lines about what was left as it is."""
     for line in lines:
-        screen.print(escape(line), soft_wrap=True)
+        screen.print(told(line, 1000), soft_wrap=True)
 
 
 def leaderboard(screen: Console, entries: Sequence[Entry]) -> None:
@@ -212,7 +236,7 @@ def leaderboard(screen: Console, entries: Sequence[Entry]) -> None:
         table = grid(["rank", "run", "style", *headings, "other\nstyle"], 3)
         for entry in mine:
             numbers = [*(shown(entry, key) for key in keys), shown(entry, "other_average_accuracy")]
-            table.add_row(str(entry["rank"] or ABSENT), str(entry["id"]), str(entry["style"]), *numbers)
+            table.add_row(str(entry["rank"] or ABSENT), told(entry["id"]), told(entry["style"]), *numbers)
         show(screen, title, table)
     screen.print("other style: average accuracy when asked in the other style; leaderboard.csv has every metric")
 

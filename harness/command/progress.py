@@ -7,8 +7,9 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from harness.command.printing import duration, percent
+from harness.command.printing import duration, percent, told
 from harness.core import Cell, Progress
+from harness.values import cut
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -106,7 +107,7 @@ class Display:
     def stage(self, index: int, total: int, name: str) -> None:
         """Stage ``index`` of ``total`` begins; 0 is the base row."""
         self.clock.stage(index)
-        self._name = f"stage {index}/{total} {name}"
+        self._name = f"stage {index}/{total} {cut(name)}"
         self._scores = []
         if self._bars:
             self._bars.reset(self._part, description=self._name, total=None, detail="")
@@ -137,9 +138,9 @@ class Display:
     def note(self, text: str) -> None:
         """Something worth a line, such as a stage that was served from the store."""
         if self._bars:
-            self._bars.console.print(text, soft_wrap=True)
+            self._bars.console.print(told(text, 1000), soft_wrap=True)
         else:
-            self._say(text, always=True)
+            self._say(cut(text, 1000), always=True)
 
     def _whole_bar(self) -> None:
         if self._bars:

@@ -175,10 +175,11 @@ def _our_package(name: str) -> ModuleType:
     Raises:
         UserError: where another package of that name was found.
     """
-    package = importlib.import_module(name)
-    if not any(Path(place).resolve().parent == ROOT for place in package.__path__):
-        found = next(iter(package.__path__))
+    spec = importlib.util.find_spec(name)  # what stands there is not run before it is known to be ours
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    if not any(Path(place).resolve().parent == ROOT for place in places):
+        found = places[0] if places else spec.origin if spec else "no place"
         raise UserError(
             f"the package {name!r} is found in {found}, not in {ROOT}: rename that folder, or take it off PYTHONPATH"
         )
-    return package
+    return importlib.import_module(name)

@@ -128,7 +128,8 @@ def plan_line(planned: Plan) -> str:
     """A plan in one line, for the start of a run."""
     return (
         f"[bold]{told(planned.title)}[/bold]: {len(planned.stages)} stages, "
-        f"{planned.optimiser_steps:,} optimiser steps, {planned.rollouts:,} rollouts, {planned.cells:,} evaluations of {planned.cell_items:,} items, "
+        f"{planned.optimiser_steps:,} optimiser steps, {planned.rollouts:,} rollouts, "
+        f"{planned.cells:,} evaluations of {planned.cell_items:,} items, "
         f"about {duration(planned.wall_seconds)} and {planned.disk} of disk"
     )
 
@@ -142,7 +143,8 @@ def plan(screen: Console, planned: Plan) -> None:
     for stage in planned.stages:
         table.add_row(
             told(stage.name), told(", ".join(stage.tasks)), f"{stage.items:,}", f"{stage.optimiser_steps:,}",
-            f"{stage.rollouts:,}", f"<= {stage.sampled_tokens:,}", duration(stage.seconds), "yes" if stage.stored else "no",
+            f"{stage.rollouts:,}", f"<= {stage.sampled_tokens:,}", duration(stage.seconds),
+            "yes" if stage.stored else "no",
         )  # fmt: skip
     show(screen, planned.title, table)
     screen.print(plan_line(planned))

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from harness import registry
-from harness.command import check, cli, plan, printing, progress
-from harness.core import Cell, Paradigm, Progress, Run, Scale, Stream, UserError, replace
+from harness.command import check, cli, printing
+from harness.core import Stream, UserError, replace
 from harness.results.matrix import from_rows
-from harness.run_inputs import run_id
 from harness.scales import TWIN, model_folder
+from harness.store import environment
+from tests.fake_runs import fake_run, registered
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ["run", "--paradigm", "rft", "--seq", "default"]
@@ -46,6 +45,7 @@ def refused(answer: tuple[int, str, str], *words: str) -> None:
     assert out == ""
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+    assert err.rstrip("\n").isprintable()
     for word in words:
         assert word in err
 
@@ -68,6 +68,9 @@ BAD = {
     "split for learning": (["--split", "train"], ["--split train is for learning"]),
     "data": (["--data", "nowhere"], ["--data nowhere is no folder"]),
     "plugin": (["--plugin", "nowhere.py"], ["nowhere.py is no Python file"]),
+    "paradigm of 256 letters": (["--paradigm", "a" * 256], ["unknown paradigm"]),
+    "escapes in a name": (["--seq", "\x1b[2J\x1b]0;x\x07"], ["unknown stream"]),
+    "markup in a name": (["--seq", "[red]default[/red]"], ["unknown stream"]),
     "flag": (["--rate", "3"], ["--rate"]),
     "argument": (["surplus"], ["surplus"]),
 }
@@ -87,16 +90,39 @@ def test_missing_flags_and_unknown_commands(harness):
     refused(harness("rnu"), "rnu")
 
 
-def test_without_arguments_the_help_is_shown(harness):
-    _, out, err = harness()
-    assert "leaderboard" in out + err
+@pytest.mark.parametrize("group", [[], ["runs"]])
+def test_without_arguments_the_help_is_shown(harness, group):
+    code, out, err = harness(*group)
+    assert code in (0, 2)
+    assert "list" in out
+    assert err == ""
 
 
-def test_out_is_a_file(harness, tmp_path):
-    (tmp_path / "runs").write_text("mine")
-    refused(harness(*RUN), "is a file, not a folder")
-    refused(harness(*RUN, "--out", "runs/deeper"), "is a file, not a folder")
-    assert (tmp_path / "runs").read_text() == "mine"
+PLACES = {
+    "a file": "is a file, not a folder",
+    "a file/deeper": "is a file, not a folder",
+    "a pipe": "is a file, not a folder",
+    "a loop": "a symbolic link that leads nowhere",
+    "a loop/deeper": "a loop of them",
+    "a dangling link": "a symbolic link that leads nowhere",
+    "n" * 256: "is too long for its disk",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_out_is_no_folder(harness, tmp_path, place):
+    (tmp_path / "a file").write_text("mine")
+    os.mkfifo(tmp_path / "a pipe")
+    (tmp_path / "a loop").symlink_to("a loop")
+    (tmp_path / "a dangling link").symlink_to("nowhere")
+    before = sorted(tmp_path.iterdir())
+    refused(harness(*RUN, "--out", place), PLACES[place])
+    for command in (["runs", "list"], ["runs", "gc", "--budget", "0"], ["runs", "show", "x"], ["publish", "x"]):
+        code, _, err = harness(*command, "--out", place)
+        assert code in (0, 2)
+        assert err.count("\n") == (code == 2), "one line at most"
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "a file").read_text() == "mine"
 
 
 def test_out_cannot_be_written(harness, monkeypatch, tmp_path):
@@ -147,7 +173,8 @@ def test_the_large_scale_says_where_its_model_must_come_from(harness):
 
 
 def test_names_of_runs(harness):
-    for command in (["publish"], ["runs", "show"], ["runs", "rm"]):
+    for command in (["publish"], ["remark"], ["runs", "show"], ["runs", "rm"]):
+        refused(harness(*command, "a" * 256), "is too long for a name")
         refused(harness(*command, "../../etc"), "'../../etc' is no name")
         refused(harness(*command, "rft-none"), "unknown run 'rft-none'")
 
@@ -177,11 +204,29 @@ def test_an_empty_store_says_how_to_begin(harness):
 
 
 def test_check_finds_this_machine_ready(harness):
-    code, out, err = harness("check")
+    code, out, err = harness("check", "--seq", "o1")
     assert (code, err) == (0, "")
     assert [line.split()[1] for line in out.splitlines()] == [
         "python", "packages", "threads", "device", "output", "disk", "model", "memory", "data",
+        "prompts",
     ]  # fmt: skip
+
+
+def test_check_and_run_compare_what_is_installed_with_what_is_wanted(harness, monkeypatch):
+    monkeypatch.setattr("harness.runner.run", None)  # where it is not refused, nothing is trained in vain
+    wanted = ["typer>=0.20,<1", "rich<2", "no-such-package-here>=1", 'other>=9; extra == "dev"']
+    monkeypatch.setattr(environment.metadata, "requires", lambda name: wanted)
+    found = [f"rich {metadata.version('rich')}, wanted is <2", "no-such-package-here is missing, wanted is >=1"]
+    assert environment.unfit_versions() == found
+    refused(harness(*RUN), *found, "pip install -c constraints.txt")
+    code, _, err = harness("check", "--seq", "o1")
+    assert code == 2
+    assert err.startswith(f"error: packages: {found[0]}; {found[1]}: ")
+    assert err.count("\n") == 1
+
+
+def test_what_is_installed_here_lies_in_the_ranges_of_the_project():
+    assert environment.unfit_versions() == []
 
 
 def test_check_names_each_trouble_in_a_line(harness, tmp_path):
@@ -194,121 +239,12 @@ def test_check_names_each_trouble_in_a_line(harness, tmp_path):
     assert all(line.startswith("error: ") for line in lines)
 
 
-def asked(paradigm: str = "rft", **changes) -> Run:
-    return Run(
-        paradigm=registry.typed(Paradigm, paradigm),
-        stream=registry.typed(Stream, "default"),
-        scale=registry.typed(Scale, "twin"),
-        **changes,
-    )
-
-
-def test_a_plan_counts_what_the_learners_do(tmp_path):
-    scale = asked().scale
-    sft, rft, rif = (plan.of(asked(name), tmp_path) for name in ("sft", "rft", "rif-rft"))
-    assert [stage.name for stage in rft.stages] == list(asked().stream.tasks)
-    first = asked().stream.tasks[0]
-    shown = scale.train_items // asked().stream.epochs[first] * asked().stream.epochs[first]
-    assert sft.stages[0].optimiser_steps == -(-shown // scale.sft_batch)
-    assert rft.stages[0].rollouts == rft.stages[0].optimiser_steps * scale.prompts_per_update * scale.rollouts
-    assert rft.stages[0].rollouts >= shown * scale.rollouts
-    assert rif.rollouts > rft.rollouts
-    assert sft.rollouts == 0
-    assert rft.cells == 8 * 10 * 2
-    assert rft.cell_items <= scale.test_items
-    assert plan.of(asked("mtl"), tmp_path).cells == 2 * 10 * 2
-
-
-def test_a_plan_counts_the_style_that_a_paradigm_brings_along(tmp_path):
-    usual = asked("sft")
-    scale = replace(usual.scale, decodings={**usual.scale.decodings, "own": usual.scale.decodings["direct"]})
-    own = replace(usual, scale=scale, paradigm=replace(usual.paradigm, style=replace(usual.paradigm.style, name="own")))
-    assert plan.of(own, tmp_path).cells == 8 * 10 * 3
-    assert plan.of(own, tmp_path).evaluation_seconds > plan.of(usual, tmp_path).evaluation_seconds
-
-
-def test_a_plan_for_few_items(tmp_path):
-    few = plan.of(asked(limit=4), tmp_path)
-    assert few.cell_items == 4
-    assert [stage.items for stage in few.stages] == [4 * epochs for epochs in asked().stream.epochs.values()]
-    assert few.stages[0].optimiser_steps == 1
-    assert few.seconds < plan.of(asked(), tmp_path).seconds
-    assert any("cannot be published" in note for note in few.notes)
-
-
-def test_a_plan_prices_by_earlier_runs(tmp_path):
-    folder = tmp_path / "earlier"
-    folder.mkdir()
-    (folder / "run.json").write_text(
-        '{"run": {"scale": {"name": "twin"}, "paradigm": {"learn": "baselines.sft.learn_sft"}}}'
-    )
-    (folder / "costs.json").write_text(
-        '{"stages": {"1": {"optimiser_steps": 20, "seconds": 40.0}, "2": {"optimiser_steps": 1, "seconds": 9.0}}}'
-    )
-    units = plan.units_of(asked("sft"), tmp_path)
-    assert units.step["sft"] == 2.0
-    assert units.step["grpo"] == plan.TWIN_UNITS.step["grpo"]
-    (folder / "costs.json").write_text("half a fi")
-    assert plan.units_of(asked("sft"), tmp_path) == plan.TWIN_UNITS
-
-
-def test_a_plan_counts_what_the_run_has_done_before(tmp_path):
-    fresh, folder = plan.of(asked("mtl"), tmp_path), tmp_path / run_id(asked("mtl"))
-    (folder / "rows").mkdir(parents=True)
-    for n in range(10):
-        (folder / "rows" / f"{n}.parquet").touch()
-    half = plan.of(asked("mtl"), tmp_path)
-    assert half.evaluation_left == fresh.evaluation_seconds * (1 - 10 / 40)
-    assert half.wall_seconds == pytest.approx(fresh.wall_seconds - fresh.evaluation_seconds / 4)
-    (folder / "run.json").write_text('{"finished": false, "stages": [{"name": "joint", "key": "k"}]}')
-    assert not plan.of(asked("mtl"), tmp_path).stages[0].stored
-    (folder / "run.json").write_text('{"finished": true, "stages": [{"name": "joint", "key": "k"}]}')
-    assert plan.of(asked("mtl"), tmp_path).stages[0].stored, "a finished run is served without its checkpoints"
-
-
 def test_plan_prints_every_stage(harness):
     code, out, _ = harness("plan", "--paradigm", "rft", "--seq", "default")
     assert code == 0
-    for task in asked().stream.tasks:
+    for task in registry.typed(Stream, "default").tasks:
         assert task in out
     assert "rft on default, scale twin, seed 0" in out
-
-
-def cell(**changes) -> Cell:
-    values = dict(
-        run="r", stage=0, stage_name="base", task="gqa", style="cot", decoding="greedy-32", scorer="s", n=4, score=0.5,
-        malformed=0.0, truncated=0.0, weights="w", data="d",
-    )  # fmt: skip
-    return Cell(**values | changes)
-
-
-def test_progress_in_plain_lines(tmp_path, capsys):
-    planned = plan.of(asked(limit=4), tmp_path)
-    with progress.Display(planned, stream=sys.stderr) as display:
-        display.stage(1, 7, "scienceqa")
-        for step in range(1, 5):
-            display.progress(Progress(step=step, steps=4, reward=step / 4))
-        display.cell(cell(), 160, 160)
-        display.note("stage gqa is in the store")
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("stage 1/7 scienceqa")
-    assert "step 4/4 reward 1.000" in lines[1]
-    assert "cell 160/160 gqa cot 50.0%" in lines[2]
-    assert lines[3].startswith("stage gqa is in the store")
-    assert len(lines) == 4
-
-
-def test_time_left_is_what_is_not_done_at_the_measured_speed(tmp_path, monkeypatch):
-    now = 0.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    planned = plan.of(asked(), tmp_path)
-    clock = progress.Clock(planned)
-    assert clock.left() is None
-    now = 2 * planned.evaluation_seconds / 8
-    for _ in range(planned.cells // 8):
-        clock.cell()
-        clock._heard = -1.0
-    assert clock.left() == pytest.approx(2 * (planned.seconds - planned.evaluation_seconds / 8), rel=0.05)
 
 
 def test_numbers_are_printed_in_percent(capsys):
@@ -326,59 +262,15 @@ def test_numbers_are_printed_in_percent(capsys):
     assert "mean_{j=1..T} A[j,j]" in out
 
 
-def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(tmp_path):
-    (tmp_path / "boom.py").write_text(
-        "from harness.core import Stream\nimport harness.command.printing\n"
-        "def nouns(screen):\n    raise RuntimeError('ours')\n"
-        "harness.command.printing.nouns = nouns\nS = Stream(name='s', tasks=('gqa',), epochs={'gqa': 1}, general=())\n"
-    )
-    process = start(["list", "--plugin", str(tmp_path / "boom.py")])
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert err.startswith("Traceback")
-    assert err.rstrip().endswith("RuntimeError: ours")
-
-
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "harness.command.cli", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def test_ctrl_c_says_that_the_same_command_continues(tmp_path):
-    (tmp_path / "slow.py").write_text(
-        "from harness.core import Stream\nimport harness.command.printing, pathlib, time\n"
-        f"def nouns(screen):\n    pathlib.Path({str(tmp_path / 'began')!r}).touch()\n    time.sleep(60)\n"
-        "harness.command.printing.nouns = nouns\nS = Stream(name='s', tasks=('gqa',), epochs={'gqa': 1}, general=())\n"
-    )
-    process = start(["list", "--plugin", str(tmp_path / "slow.py")])
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "began").exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert err.strip() == "stopped: the same command continues where this one was"
-
-
-def test_offline_unless_the_user_says_otherwise(monkeypatch, harness):
-    for name in cli.ENVIRONMENT:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    harness("--help")
-    assert os.environ["HF_HUB_OFFLINE"] == "0"
-    assert os.environ["TRANSFORMERS_OFFLINE"] == "1"
-    assert os.environ["WANDB_MODE"] == "disabled"
-
-
-def test_one_thread_on_a_small_machine_unless_chosen(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr(cli.os, "cpu_count", lambda: 2)
-    cli.set_threads("qwen2.5-vl-7b")
-    assert "OMP_NUM_THREADS" not in os.environ
-    cli.set_threads("twin")
-    assert os.environ["OMP_NUM_THREADS"] == "1"
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    cli.set_threads("twin")
-    assert os.environ["OMP_NUM_THREADS"] == "4"
+def test_publishing_and_marking_again_by_the_command(harness, tmp_path):
+    run = fake_run(tmp_path / "runs")
+    with registered(run.name):
+        code, out, err = harness("publish", run.name, "--results", "results")
+        assert (code, err) == (0, "")
+        assert (tmp_path / "results" / "runs" / run.name / "replies.parquet").is_file()
+        assert harness("remark", run.name)[:2] == (0, f"marked 18 cells of {run.name} again: 0 of them changed\n")
+        refused(harness("publish", run.name, "--results", "results", "--data", "."), "leave out --data")
+        refused(harness("remark", run.name, "--data", "."), "leave out --data")
+    code, out, _ = harness("leaderboard", "--results", "results")
+    assert code == 0
+    assert run.name in out

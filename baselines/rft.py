@@ -9,7 +9,7 @@ from baselines.filtering import SOLVABLE
 from harness.asking.engines.transformers import forbidden_tokens, load_processor
 from harness.asking.marking import reward
 from harness.asking.styles import COT, DIRECT
-from harness.core import Example, Job, Learner, Paradigm, Scale, Task, Trained, Work, replace
+from harness.core import Example, Job, Learner, Paradigm, Scale, Task, Trained, UserError, Work, replace
 from harness.training.grpo import held_grpo
 from harness.training.presentations import Row, dataset, presentations, question, rounded
 from harness.training.trainers import load_policy, micro_batches, run_trainer, settings
@@ -42,6 +42,11 @@ def grpo_trainer(job: Job, **changes: Any) -> Any:
     from trl import GRPOConfig
 
     scale, paradigm = job.scale, job.paradigm
+    if scale.attention != "dense":
+        raise UserError(
+            f"scale {scale.name} asks for {scale.attention} attention, which transformers does not give Qwen2.5-VL: "
+            'set attention to "dense"'
+        )
     processor = load_processor(job.model, scale)
     order = presentations(job)
     updates = updates_per_rollout_batch(len(order), scale)

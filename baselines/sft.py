@@ -64,8 +64,8 @@ def sft_trainer(job: Job, **changes: Any) -> Any:
         processing_class=processor,
         data_collator=_collator(processor, job),
     )
-    # transformers asks the model whether its loss takes the count of an update's tokens, and Qwen2.5-VL says no; but the
-    # loss is TRL's, which does. Without it an update of several micro-batches would be the mean of their means.
+    # transformers asks the model whether its loss takes the count of an update's tokens, and Qwen2.5-VL says no; but
+    # the loss is TRL's, which does. Without it an update of several micro-batches would be the mean of their means.
     trainer.model_accepts_loss_kwargs = True
     return trainer
 

@@ -17,7 +17,7 @@ from baselines.sft import SFT
 from benchmarks.bare import Bare
 from harness.asking.chat import messages
 from harness.asking.engines.transformers import load_processor
-from harness.core import Paradigm, replace
+from harness.core import Paradigm, UserError, replace
 from harness.scales import TWIN, model_folder
 from harness.training.grpo import read, split
 from harness.training.launch import train
@@ -220,6 +220,11 @@ def test_rollouts_from_a_prompt_that_is_read_once_are_the_same(
 
 
 # Whole stages
+
+
+def test_an_attention_that_the_model_lacks_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r'^scale small asks for flex attention, .*: set attention to "dense"$'):
+        train(job(tmp_path, tmp_path, RFT, scale=replace(SMALL, attention="flex")))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What the shell hands over and what it is told: variables, signals, outputs, faults, and text that a terminal shows."""
+"""What the shell hands over and what it is told: variables, signals, outputs, faults, and text on a terminal."""
 
 from __future__ import annotations
 
@@ -162,19 +162,23 @@ def test_an_output_that_is_closed_or_full_ends_in_no_traceback(redirected, code,
 
 
 def test_a_reader_that_has_enough_does_not_stop_the_work(tmp_path):
-    body = (
-        f"print('one', flush=True)\nimport time, pathlib\nwhile not pathlib.Path({str(tmp_path / 'gone')!r}).exists():"
-    )
-    body += f" time.sleep(0.01)\nprint('two', flush=True)\npathlib.Path({str(tmp_path / 'done')!r}).touch()"
-    process = start(plugin(tmp_path, body))
-    assert process.stdout is not None
-    assert process.stdout.readline() == "one\n"
-    process.stdout.close()
-    (tmp_path / "gone").touch()
-    assert process.wait(timeout=120) == 0
-    assert (tmp_path / "done").exists()
-    assert process.stderr is not None
-    assert process.stderr.read() == ""
+    gone, done = tmp_path / "gone", tmp_path / "done"
+    body = [
+        "import pathlib, time",
+        "print('one', flush=True)",
+        f"while not pathlib.Path({str(gone)!r}).exists(): time.sleep(0.01)",
+        "print('two', flush=True)",
+        f"pathlib.Path({str(done)!r}).touch()",
+    ]
+    with start(plugin(tmp_path, "\n".join(body))) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "one\n"
+        process.stdout.close()
+        gone.touch()
+        assert process.wait(timeout=120) == 0
+        assert done.exists()
+        assert process.stderr.read() == ""
 
 
 # --- faults

@@ -6,6 +6,7 @@ default and twin can mean small things here and the project's own everywhere els
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -79,10 +80,13 @@ def task(name: str, version: int) -> Task:
 
 @contextmanager
 def registered(name: str, **others: Any) -> Iterator[None]:
-    """The nouns of a made-up run, and no others, as long as it lasts; ``others`` take the place of those of a name."""
+    """The nouns of a made-up run, and no others, as long as it lasts; ``others`` take the place of those of a name.
+
+    Nothing is flushed meanwhile: a test survives no power cut, and waits for no disk.
+    """
     module = ModuleType("made_up")
     vars(module).update({**_nouns[name], **others})
-    with patch.object(registry, "_modules", lambda: iter([module])):
+    with patch.object(registry, "_modules", lambda: iter([module])), patch.object(os, "fsync", lambda handle: None):
         yield
 
 
@@ -119,9 +123,9 @@ def fake_run(
     _nouns[""] = nouns
     with registered(""):
         name, looked, view, known = run_id(run), observations(run), view_of(run, TRANSFORMERS), declared(run)
-    _nouns[name] = nouns
-    folder = out / name
-    stages = make_stages(Store(out), folder, run, base, environment)
+        _nouns[name] = nouns
+        folder = out / name
+        stages = make_stages(Store(out), folder, run, base, environment)
     weights = [base, *(str(stage.weights) for stage in stages)]
     cells = make_cells(folder, view, looked, weights, environment, forgets, drift)
     (folder / "cells.csv").write_text(write_cells(cells))

@@ -7,7 +7,6 @@ killed; an assertion fails where anything but the old published run or the new w
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -30,7 +29,6 @@ def main(root: Path, way: str) -> int:
     """Try every moment of a first publishing and of a refresh; the number of kills."""
     if way == "rename":
         disk._exchange = lambda one, other: False
-    os.fsync = lambda handle: None  # a kill is no power cut, and flushing would take most of the time
     observe.device_kind = lambda: "cpu"  # asking torch would make a child of each moment as large as torch
     run = fake_run(root / "runs")
     with registered(run.name):

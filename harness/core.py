@@ -17,7 +17,7 @@ from typing import Any
 from harness.asking.chat import messages
 from harness.job import Job, Trained, Work
 from harness.observed import OWN_STYLE, Cell, Mark, Observation, ProbeValue, Progress, Reply, Verdict
-from harness.values import Checked, UserError, digest, is_number, name_of, plain, slug
+from harness.values import Checked, UserError, digest, name_of, plain, slug
 
 SPLITS = ("train", "validation", "test", "pretrain")
 REFERENCES = ("previous", "base")
@@ -67,10 +67,11 @@ class Task:
 
     def __post_init__(self) -> None:
         checked = Checked(self)
-        checked.name("name")
         checked.count("version")
-        checked.text("cite", "licence", "suffix")
+        checked.text("licence", "suffix")
         checked.functions("score")
+        checked.calls("twin")
+        checked.calls("official", absent=True)
         checked.count("twin_items", absent=True)
 
     def load(self, split: str, limit: int, folder: Path | None = None) -> tuple[Example, ...]:
@@ -112,7 +113,6 @@ class Style:
 
     def __post_init__(self) -> None:
         checked = Checked(self)
-        checked.name("name")
         checked.count("version")
         checked.functions("ask", "write", "read", "follows")
         checked.number("format_weight", most=1)
@@ -135,8 +135,8 @@ class Suite:
 
     def __post_init__(self) -> None:
         checked = Checked(self)
-        checked.name("name")
         checked.count("version")
+        checked.kinds(Decoding, "decoding")
         checked.functions("ask", "mark")
 
 
@@ -155,7 +155,6 @@ class Probe:
 
     def __post_init__(self) -> None:
         checked = Checked(self)
-        checked.name("name")
         checked.count("version")
         checked.text("unit")
         checked.functions("measure")
@@ -174,7 +173,6 @@ class Stream:
 
     def __post_init__(self) -> None:
         checked = Checked(self)
-        checked.name("name")
         checked.names("tasks", least=1)
         checked.names("general")
         checked.names("probes")
@@ -197,10 +195,10 @@ class Stage:
 
     def __post_init__(self) -> None:
         checked = Checked(self)
-        checked.name("name")
         checked.names("tasks", least=1)
-        if not set(self.shares) <= set(self.tasks) or any(not 0 < share <= 1 for share in self.shares.values()):
-            checked.refuse("shares", "a number above 0 up to 1 for tasks of the stage")
+        checked.numbers("shares", most=1)
+        if not set(self.shares) <= set(self.tasks):
+            checked.refuse("shares", "a share of tasks that the stage has")
 
 
 def one_by_one(stream: Stream) -> tuple[Stage, ...]:
@@ -231,9 +229,9 @@ class Learner:
 
     def __post_init__(self) -> None:
         checked = Checked(self)
-        checked.name("name")
         checked.count("version")
         checked.functions("train", "work")
+        checked.kinds(bool, "scores")
         _known_fields(checked, self.obeys)
 
 
@@ -252,7 +250,6 @@ class Selector:
 
     def __post_init__(self) -> None:
         checked = Checked(self)
-        checked.name("name")
         checked.count("version")
         checked.functions("choose", "work")
         _known_fields(checked, self.obeys)
@@ -278,7 +275,9 @@ class Paradigm:
 
     def __post_init__(self) -> None:
         checked = Checked(self)
-        checked.name("name")
+        checked.kinds(Learner, "learner")
+        checked.kinds(Style, "style")
+        checked.kinds(Selector, "select", absent=True)
         checked.functions("stages")
         checked.one_of("reference", *REFERENCES)
         checked.number("kl")
@@ -299,7 +298,6 @@ class Decoding:
     max_new_tokens: int
 
     def __post_init__(self) -> None:
-        Checked(self).name("name")
         Checked(self).count("max_new_tokens")
 
 
@@ -341,7 +339,8 @@ class Scale:
 
     def __post_init__(self) -> None:
         checked = Checked(self)
-        checked.name("name", "engine")
+        checked.name("engine")
+        checked.text("model")
         checked.one_of("precision", *PRECISIONS)
         checked.one_of("attention", *ATTENTIONS)
         counts = ("sft_batch", "rollouts", "prompts_per_update", "updates_per_rollout_batch", "eval_batch")
@@ -351,11 +350,9 @@ class Scale:
         checked.number("top_p", most=1, above=True)
         if self.min_pixels > self.max_pixels:
             checked.refuse("min_pixels", "no more than max_pixels")
-        if any(not isinstance(decoding, Decoding) for decoding in self.decodings.values()):
-            checked.refuse("decodings", "a Decoding for each style")
-        for name, rate in self.rates.items():
-            if not is_number(rate, above=True):
-                raise UserError(f"Scale {self.name!r}: the rate of {name} is {rate!r}, wanted is a number above 0")
+        checked.maps(Decoding, "decodings")
+        checked.numbers("rates")
+        checked.numbers("seconds")
 
 
 @dataclass(frozen=True, kw_only=True)

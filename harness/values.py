@@ -98,12 +98,18 @@ def cut(text: str, length: int = 200) -> str:
 
 
 class Checked:
-    """What a noun's ``__post_init__`` refuses with: each method raises UserError naming the object and the field."""
+    """What a noun's ``__post_init__`` refuses with: each method raises UserError naming the object and the field.
+
+    That its name is a slug and its citation a text is looked at for every noun.
+    """
 
     def __init__(self, noun: object) -> None:
         """Remember whose fields are looked at."""
         self.noun = noun
         self.called = f"{type(noun).__name__} {cut(repr(getattr(noun, 'name', '')))}"
+        self.name("name")
+        if hasattr(noun, "cite"):
+            self.text("cite")
 
     def refuse(self, field: str, wanted: str) -> None:
         """Raise UserError: the field's value is not what is wanted."""
@@ -155,14 +161,38 @@ class Checked:
             except UserError as fault:
                 raise UserError(f"{self.called}: {field}: {fault}") from fault
 
-    def functions(self, *names: str) -> None:
-        """Each field is a function of a module, or None."""
+    def numbers(self, field: str, most: float = math.inf) -> None:
+        """The field maps names to finite numbers above 0, up to ``most``."""
+        value = getattr(self.noun, field)
+        named = isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+        if not named or not all(is_number(number, 0, most, above=True) for number in value.values()):
+            self.refuse(field, f"a mapping of names to numbers above 0 to {most:g}")
+
+    def maps(self, kind: type, field: str) -> None:
+        """The field maps names to values of this kind."""
+        value = getattr(self.noun, field)
+        if not isinstance(value, Mapping) or not all(isinstance(item, kind) for item in value.values()):
+            self.refuse(field, f"a {kind.__name__} for each name")
+
+    def kinds(self, kind: type, *names: str, absent: bool = False) -> None:
+        """Each field is of this kind, or None where that is allowed (``absent``)."""
         for field in names:
             value = getattr(self.noun, field)
-            if value is None:
-                continue
-            if not callable(value):
-                self.refuse(field, "a function")
+            if not isinstance(value, kind) and not (absent and value is None):
+                self.refuse(field, f"a {kind.__name__}" + (", or None" if absent else ""))
+
+    def calls(self, *names: str, absent: bool = False) -> None:
+        """Each field can be called, or is None where that is allowed (``absent``)."""
+        for field in names:
+            value = getattr(self.noun, field)
+            if not callable(value) and not (absent and value is None):
+                self.refuse(field, "a function" + (", or None" if absent else ""))
+
+    def functions(self, *names: str) -> None:
+        """Each field is a function of a module."""
+        self.calls(*names)
+        for field in names:
+            value = getattr(self.noun, field)
             try:
                 name_of(value)
             except UserError as fault:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
 
 from harness import registry
 
@@ -23,6 +24,10 @@ os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["MPLBACKEND"] = "agg"
 os.environ.pop("CPT_HARNESS_PLUGINS", None)
+
+# A first example may import a large library, and the machine may be busy: no example has a deadline.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 
 FAKE_PLUGIN = Path(__file__).with_name("fake_plugin.py").resolve()
 

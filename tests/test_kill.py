@@ -13,10 +13,12 @@ from random import Random
 import pytest
 from fake_world import make_model
 
+from harness.core import Mark, Reply, Verdict
 from harness.scales import TWIN_BASE
 from harness.store.checkpoints import Store
 from harness.store.housekeeping import RunInfo, list_runs
 from harness.store.lineage import weights_digest
+from harness.store.tables import from_parquet
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
 ORPHANS = 1.0  # seconds that what a killed run had started may live on
@@ -85,11 +87,20 @@ def only_run(out: Path) -> RunInfo:
     return info
 
 
-def numbers(out: Path) -> dict[str, bytes]:
-    """All files of the one run that hold numbers: cells, replies, marks and verdicts, by name."""
-    info = only_run(out)
-    found = [path for path in info.folder.rglob("*") if path.suffix in (".csv", ".parquet")]
-    return {str(path.relative_to(out)): path.read_bytes() for path in found}
+KINDS = {"replies": Reply, "marks": Mark}
+
+
+def numbers(out: Path) -> dict[str, object]:
+    """All that the one run's files say of numbers, by name: cells, and replies, marks and verdicts with their keys.
+
+    Which environment made a reply is not compared: it may be another after a kill.
+    """
+    folder = only_run(out).folder
+    found: dict[str, object] = {"cells.csv": (folder / "cells.csv").read_bytes()}
+    for path in folder.rglob("*.parquet"):
+        table = from_parquet(KINDS.get(path.parent.name, Verdict), path)
+        found[str(path.relative_to(folder))] = (table.records, table.bound)
+    return found
 
 
 def check_the_store(out: Path) -> None:
@@ -120,7 +131,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_cells(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("paradigm", "processes", "kills"), [("sft", "0", 4), ("rft", "0", 4), ("sft", "1", 3)])
+@pytest.mark.parametrize(("paradigm", "processes", "kills"), [("rft", "0", 3), ("sft", "1", 2)])
 def test_a_real_run_killed_at_random_moments_ends_with_the_same_cells(
     tmp_path: Path, paradigm: str, processes: str, kills: int
 ) -> None:

@@ -112,7 +112,10 @@ def _serve(plugins: tuple[Path, ...], line: Connection, lifeline: Connection) ->
             answer = ("refused", str(fault))
         except BaseException:
             answer = ("fault", traceback.format_exc())
-        line.send(answer)
+        try:
+            line.send(answer)
+        except (pickle.PicklingError, AttributeError, TypeError) as fault:
+            line.send(("fault", f"what the process of its own gives back cannot be sent ({fault})"))
 
 
 def _die_with_parent(lifeline: Connection) -> None:

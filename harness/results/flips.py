@@ -22,12 +22,12 @@ class Flips:
 
     @property
     def loss_rate(self) -> float | None:
-        """lost / right before; None where nothing was right."""
+        """Lost / right before; None where nothing was right."""
         return self.lost / self.right if self.right else None
 
     @property
     def win_rate(self) -> float | None:
-        """won / wrong before; None where nothing was wrong."""
+        """Won / wrong before; None where nothing was wrong."""
         return self.won / (self.n - self.right) if self.n > self.right else None
 
     @property

@@ -109,12 +109,17 @@ PLACES = {
 }
 
 
+def make_places(folder: Path) -> None:
+    """What may stand where a folder is wanted."""
+    (folder / "a file").write_text("mine")
+    os.mkfifo(folder / "a pipe")
+    (folder / "a loop").symlink_to("a loop")
+    (folder / "a dangling link").symlink_to("nowhere")
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_out_is_no_folder(harness, tmp_path, place):
-    (tmp_path / "a file").write_text("mine")
-    os.mkfifo(tmp_path / "a pipe")
-    (tmp_path / "a loop").symlink_to("a loop")
-    (tmp_path / "a dangling link").symlink_to("nowhere")
+    make_places(tmp_path)
     before = sorted(tmp_path.iterdir())
     refused(harness(*RUN, "--out", place), PLACES[place])
     for command in (["runs", "list"], ["runs", "gc", "--budget", "0"], ["runs", "show", "x"], ["publish", "x"]):
@@ -274,3 +279,16 @@ def test_publishing_and_marking_again_by_the_command(harness, tmp_path):
     code, out, _ = harness("leaderboard", "--results", "results")
     assert code == 0
     assert run.name in out
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_results_are_no_folder(harness, tmp_path, place):
+    make_places(tmp_path)
+    run = fake_run(tmp_path / "runs")
+    before = sorted(tmp_path.iterdir())
+    with registered(run.name):
+        refused(harness("publish", run.name, "--results", place))
+    refused(harness("leaderboard", "--results", place))
+    refused(harness("figures", "table", "--results", place))
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "a file").read_text() == "mine"

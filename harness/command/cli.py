@@ -1,7 +1,7 @@
 """The command line: flags in, one call of the library, a table out. Everything heavy is imported by the command itself.
 
 Exit codes: 0; 2 for a mistake that the user can mend, with one line on standard error; 130 for Ctrl-C; 1, with its
-traceback, for a fault of ours.
+traceback, for a fault of ours, or of a plugin, which is then named.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ over seeds alone understates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,23 +75,27 @@ def difference(metric: str, one: Arm, other: Arm, replicates: int = REPLICATES) 
         if theirs.get(column, (None,))[0] != mine[column][0]:
             raise UserError(f"the arms were not asked the same items of {column}: compare runs of one group")
 
-    def draw(pick: Callable[[int], Any]) -> float:
-        groups = {column: pick(len(mine[column][0])) for column in columns}
-        values = []
-        for table in (mine, theirs):
-            seeds = pick(len(next(iter(table.values()))[2]))
-            values.append(numpy.mean([_mean(table[column], seeds, groups[column]) for column in columns]))
-        return float(values[0] - values[1])
+    def draw(n: int) -> Any:
+        return rng.multinomial(n, numpy.full(n, 1 / n), replicates)
 
-    drawn = [draw(lambda n: rng.integers(0, n, n)) for _ in range(replicates)]
+    groups = {column: draw(len(mine[column][0])) for column in columns}
+    drawn = _means(mine, groups, draw(len(one.runs))) - _means(theirs, groups, draw(len(other.runs)))
     low, high = numpy.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Difference(value=draw(lambda n: numpy.arange(n)), low=float(low), high=float(high))
+    whole = {column: numpy.ones((1, len(mine[column][0]))) for column in columns}
+    seeds = (numpy.ones((1, len(arm.runs))) for arm in (one, other))
+    value = (_means(mine, whole, next(seeds)) - _means(theirs, whole, next(seeds)))[0]
+    return Difference(value=float(value), low=float(low), high=float(high))
 
 
-def _mean(column: tuple[Any, Any, Any], seeds: Any, groups: Any) -> float:
-    """The mean over items of the drawn groups and over the drawn seeds."""
-    _, sizes, sums = column
-    return float(sums[seeds][:, groups].sum() / (sizes[groups].sum() * len(seeds)))
+def _means(table: Mapping[str, tuple[Any, Any, Any]], groups: Mapping[str, Any], seeds: Any) -> Any:
+    """The metric of each replicate, [replicates]: how often each group [.., groups] and seed [.., seeds] was drawn."""
+    import numpy
+
+    found = []
+    for column, (_, sizes, sums) in table.items():
+        total = (groups[column] * (seeds @ sums)).sum(1)
+        found.append(total / ((groups[column] @ sizes) * seeds.sum(1)))
+    return numpy.mean(found, 0)
 
 
 def _table(metric: str, arm: Arm) -> dict[str, tuple[Any, Any, Any]]:

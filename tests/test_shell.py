@@ -134,7 +134,7 @@ def test_a_package_of_the_users_that_hides_ours_is_refused_and_not_run(tmp_path,
     program = "from harness.command.cli import main; main(['list'])"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1

@@ -124,13 +124,12 @@ def test_run_and_check_clean_what_the_shell_left_before_anything_is_loaded(monke
         assert "RANK, left over" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["package", "module", "namespace"])
+@pytest.mark.parametrize("kind", ["package", "module"])
 def test_a_package_of_the_users_that_hides_ours_is_refused_and_not_run(tmp_path, kind):
     where = tmp_path / ("tasks.py" if kind == "module" else "tasks")
-    if kind != "module":
-        where.mkdir()
-    if kind != "namespace":
-        (where if kind == "module" else where / "__init__.py").write_text("raise RuntimeError('it was run')\n")
+    code = where if kind == "module" else where / "__init__.py"
+    code.parent.mkdir(exist_ok=True)
+    code.write_text("raise RuntimeError('it was run')\n")
     program = "from harness.command.cli import main; main(['list'])"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120,

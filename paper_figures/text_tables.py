@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from harness.core import OWN_STYLE
 from harness.results.flips import Flips, flips
 from harness.results.leaderboard import mean_and_error
-from harness.results.published import RUNS, PublishedRun
-from harness.store.record import read_costs
+from harness.results.published import RUNS, PublishedRun, read_costs
 
 if TYPE_CHECKING:
     from paper_figures.text import Numbers

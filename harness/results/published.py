@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.core import Cell, UserError, digest, slug
 from harness.results.cells import read_cells
 from harness.results.matrix import BASE, AccuracyMatrix, from_cells
-from harness.store.record import RECORD, RunRecord, read_record
+from harness.store.record import RECORD, RunRecord, read_costs, read_record
 
 RUNS = "runs"
 CELLS = "cells.csv"
@@ -146,4 +146,4 @@ def published(results: Path, ids: Sequence[str] = ()) -> list[PublishedRun]:
     return [read_run(path) for path in sorted(folder.glob("*")) if path.is_dir() and not path.name.startswith(".")]
 
 
-__all__ = ["CELLS", "RECORD", "RUNS", "PublishedRun", "published", "read_run"]
+__all__ = ["CELLS", "RECORD", "RUNS", "PublishedRun", "published", "read_costs", "read_run"]

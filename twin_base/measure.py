@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness.asking.engines.transformers import TransformersEngine
+from harness.asking.engines import Engine, open_engine
 from harness.asking.marking import mark, single_gold
 from harness.asking.styles import STYLES
 from harness.command.check import parameters
@@ -27,9 +27,7 @@ def chance(example: Example) -> float:
     return 1 / len(example.choices) if example.choices else 0.5
 
 
-def measure_task(
-    engine: TransformersEngine, task: Task, style: Style, scale: Scale, n: int, groups: int
-) -> dict[str, Any]:
+def measure_task(engine: Engine, task: Task, style: Style, scale: Scale, n: int, groups: int) -> dict[str, Any]:
     """One row of the card, from ``n`` greedy replies and ``groups`` groups of 8 rollouts."""
     examples = task.load("validation", n)
     prompts = [(style.ask(task, example), tuple(image() for image in example.images)) for example in examples]
@@ -152,12 +150,12 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=100)
     parser.add_argument("--card", action="store_true")
     arguments = parser.parse_args()
-    engine = TransformersEngine(arguments.model, TWIN)
-    rows = [
-        measure_task(engine, task, style, TWIN, arguments.items, arguments.groups)
-        for task in worlds()
-        for style in STYLES
-    ]
+    with open_engine(arguments.model, TWIN) as engine:
+        rows = [
+            measure_task(engine, task, style, TWIN, arguments.items, arguments.groups)
+            for task in worlds()
+            for style in STYLES
+        ]
     print(table(rows))
     for name, holds in bounds(rows).items():
         print(f"{'yes' if holds else 'NO '}  {name}")

@@ -144,7 +144,7 @@ BLIND = {
     ),
     "a style's version where it rewards": (
         SCORING,
-        with_paradigm(replace(SCORING, style=replace(DIRECT, version=2))),
+        with_paradigm(replace(SCORING, style=replace(DIRECT, version=DIRECT.version + 1))),
         {},
         None,
     ),
@@ -201,6 +201,7 @@ def longer_cot(run: Run) -> Run:
     return with_scale(decodings=decodings)(run)
 
 
+REREAD = in_another_style(read=read_loudly, version=DIRECT.version + 1)
 WIDE = {
     "citations": (FAKE, cited, with_task(cite="arXiv:4", licence="MIT")),
     "the batch of evaluation": (FAKE, with_scale(eval_batch=64), {}),
@@ -208,7 +209,7 @@ WIDE = {
     "the place of the model": (FAKE, moved, {}),
     "a scorer that does not reward": (FAKE, same_run, with_task(score=lenient, version=2)),
     "gold that is no target": (FAKE, same_run, with_task(twin=second_opinion)),
-    "a reader that does not reward": (FAKE, with_paradigm(in_another_style(read=read_loudly, version=2)), {}),
+    "a reader that does not reward": (FAKE, with_paradigm(REREAD), {}),
     "the paradigm's name": (FAKE, with_paradigm(replace(FAKE, name="another")), {}),
     "the scale's name": (FAKE, with_scale(name="another"), {}),
     "fields that nobody obeys": (FAKE, with_scale(rollouts=2, sft_batch=1, top_p=0.5, max_pixels=64), {}),

@@ -21,8 +21,9 @@ def train_grpo(job: Job, **changes: Any) -> Trained:
     With reward r_i of reply i, A_i = (r_i - mean(r)) / (std(r) + 1e-4), ratio = pi(t) / pi_rollout(t) and
     k3 = pi_ref / pi - log(pi_ref / pi) - 1 per token, minimise the mean over the update batch's reply tokens of
     -min(ratio A, clip(ratio, 0.8, 1.3) A) + kl k3. ``scale.updates_per_rollout_batch`` updates follow each rollout
-    batch, each on ``scale.prompts_per_update * scale.rollouts`` of its replies, shuffled. The loss is in nats; AdamW,
-    constant rate, weight decay 0.01.
+    batch, each on ``scale.prompts_per_update * scale.rollouts`` of its replies, shuffled, in forward passes of at most
+    ``scale.micro_batch`` replies; those to one prompt are scored in one sequence (``harness.training.shared_prefix``).
+    The loss is in nats; AdamW, constant rate, weight decay 0.01.
 
     Deviations from the paper's EasyR1: TRL adds 1e-4 to the standard deviation where EasyR1 adds 1e-6 (0.3% of an
     advantage at most, at G = 8); k3 is not clipped to [-10, 10]. A group without difference has A = 0. A last rollout

@@ -16,10 +16,11 @@ from harness.training.trainers import held, load_policy, micro_batches, refuse_l
 def train_sft(job: Job, **changes: Any) -> Trained:
     """Minimise the mean negative log-likelihood of the target's tokens and the end-of-turn token, nothing else.
 
-    One optimiser step is one batch of ``scale.sft_batch``; AdamW, cosine rate with a warm-up over a tenth of the steps,
-    no weight decay (LLaMA-Factory's, arXiv:2507.05386). The tenth is rounded down, where transformers rounds up: a rate
-    that warms up starts at 0, and a stage of one step would learn nothing. A last batch that is not full starts again
-    from the first presentation. ``changes`` replace fields of TRL's SFTConfig.
+    One optimiser step is one batch of ``scale.sft_batch``, in forward passes of at most ``scale.micro_batch``. AdamW,
+    cosine rate with a warm-up over a tenth of the steps, no weight decay (LLaMA-Factory's, arXiv:2507.05386). The tenth
+    is rounded down, where transformers rounds up: a rate that warms up starts at 0, and a stage of one step would learn
+    nothing. A last batch that is not full starts again from the first presentation. ``changes`` replace fields of TRL's
+    SFTConfig.
     """
     return run_trainer(job, lambda given: sft_trainer(given, **changes))
 

@@ -84,6 +84,7 @@ def test_an_ablation_is_one_field() -> None:
 # SFT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", [DIRECT, COT])
 def test_sft_teaches_its_targets_only(bases: tuple[Path, Path], tmp_path: Path, style: Any) -> None:
     made = job(bases[0], tmp_path, replace(SFT, style=style))
@@ -102,6 +103,7 @@ def test_sft_teaches_its_targets_only(bases: tuple[Path, Path], tmp_path: Path, 
         assert ids[attended == 1].tolist()[:where] == list(prompt), "training and evaluation ask the same"
 
 
+@pytest.mark.slow
 def test_sft_learns_with_its_eyes_open_in_fp32_and_counts(bases: tuple[Path, Path], tmp_path: Path) -> None:
     import torch
 
@@ -125,6 +127,7 @@ def test_sft_learns_with_its_eyes_open_in_fp32_and_counts(bases: tuple[Path, Pat
     assert not list(tmp_path.rglob("*.bin"))
 
 
+@pytest.mark.slow
 def test_pinned_settings(bases: tuple[Path, Path], tmp_path: Path) -> None:
     args = sft_trainer(job(bases[0], tmp_path, replace(SFT, rate=2.0))).args
     assert (args.learning_rate, args.lr_scheduler_type, args.warmup_steps) == (6e-3, "cosine", 0)
@@ -140,6 +143,7 @@ def test_pinned_settings(bases: tuple[Path, Path], tmp_path: Path) -> None:
     assert (args.per_device_train_batch_size, args.steps_per_generation, args.generation_batch_size) == (8, 2, 16)
 
 
+@pytest.mark.slow
 def test_a_vision_tower_without_gradient_is_an_error(bases: tuple[Path, Path]) -> None:
     import torch
 
@@ -154,6 +158,7 @@ def test_a_vision_tower_without_gradient_is_an_error(bases: tuple[Path, Path]) -
 # Pictures: none, several, and some with and some without
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pictures", [(0, 0), (2, 3), (0, 1), (1, 0)])
 @pytest.mark.parametrize("paradigm", [SFT, RFT_NOCOT])
 def test_any_number_of_pictures(
@@ -165,12 +170,14 @@ def test_any_number_of_pictures(
     assert not same(bases[0], learned.weights)
 
 
+@pytest.mark.slow
 def test_a_prompt_that_is_too_long_is_refused(bases: tuple[Path, Path], tmp_path: Path) -> None:
     for paradigm in (SFT, RFT):
         with pytest.raises(UserError, match="scale small allows 12"):
             train(job(bases[0], tmp_path, paradigm, scale=replace(SMALL, max_prompt_tokens=12)))
 
 
+@pytest.mark.slow
 def test_a_damaged_picture_is_named_wherever_it_is_met(bases: tuple[Path, Path], tmp_path: Path) -> None:
     def damaged() -> Any:
         raise OSError("truncated file")
@@ -181,6 +188,7 @@ def test_a_damaged_picture_is_named_wherever_it_is_met(bases: tuple[Path, Path],
             work(job(bases[0], tmp_path / name, SFT if name == "sft" else RFT, examples=examples))
 
 
+@pytest.mark.slow
 def test_divergence_is_said_in_one_line(bases: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"sft diverged at step .* of stage noise"):
         train(job(bases[0], tmp_path, replace(SFT, rate=1e30)))
@@ -189,6 +197,7 @@ def test_divergence_is_said_in_one_line(bases: tuple[Path, Path], tmp_path: Path
 # GRPO
 
 
+@pytest.mark.slow
 def test_rft_learns_with_its_eyes_open_and_counts(bases: tuple[Path, Path], tmp_path: Path) -> None:
     import torch
 
@@ -202,10 +211,12 @@ def test_rft_learns_with_its_eyes_open_and_counts(bases: tuple[Path, Path], tmp_
     assert all(not torch.equal(before[name], after[name]) for name in after if "visual." in name)
 
 
+@pytest.mark.slow
 def test_fewer_items_than_a_rollout_batch_still_train(bases: tuple[Path, Path], tmp_path: Path) -> None:
     assert train(job(bases[0], tmp_path, RFT_NOCOT, count=1)).optimiser_steps == 1
 
 
+@pytest.mark.slow
 @renamed
 def test_advantages_rise_with_the_reward_and_equal_rewards_teach_nothing(
     bases: tuple[Path, Path], tmp_path: Path
@@ -230,6 +241,7 @@ def test_advantages_rise_with_the_reward_and_equal_rewards_teach_nothing(
     assert not any(p.grad is not None and p.grad.any() for p in trainer.model.parameters())
 
 
+@pytest.mark.slow
 @renamed
 def test_a_picture_token_is_never_sampled(bases: tuple[Path, Path], tmp_path: Path) -> None:
     trainer = grpo_trainer(job(bases[0], tmp_path, replace(RFT_NOCOT, kl=0.0)))
@@ -248,6 +260,7 @@ def test_a_picture_token_is_never_sampled(bases: tuple[Path, Path], tmp_path: Pa
     assert not set(marks) & set(batch["completion_ids"].flatten().tolist())
 
 
+@pytest.mark.slow
 def test_the_kl_reference_is_the_lessons(bases: tuple[Path, Path], tmp_path: Path) -> None:
     import torch
 

@@ -168,6 +168,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, gqa: Task) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_stage_has_the_steps_that_were_asked_for(base: Path, gqa: Task, tmp_path: Path) -> None:
     scale = replace(TWIN, model=str(base))
 
@@ -178,6 +179,7 @@ def test_a_stage_has_the_steps_that_were_asked_for(base: Path, gqa: Task, tmp_pa
     assert [items(RFT, steps) for steps in (1, 2, 4, 5)] == [8, 16, 32, 64]  # whole rollout batches of four updates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paradigm", [SFT, replace(RFT, style=DIRECT)], ids=["sft", "grpo"])
 def test_bare_and_held_trainer_take_the_same_steps(base: Path, gqa: Task, tmp_path: Path, paradigm: Paradigm) -> None:
     from trl import GRPOTrainer, SFTTrainer

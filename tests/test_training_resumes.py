@@ -42,6 +42,7 @@ def saves_always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainers, "SAVE_SHARE", float("inf"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("saves_always")
 def test_sft_resumes_bit_identical(bases: tuple[Path, Path], tmp_path: Path) -> None:
     made = job(bases[0], tmp_path / "whole", SFT, count=28)
@@ -55,6 +56,7 @@ def test_sft_resumes_bit_identical(bases: tuple[Path, Path], tmp_path: Path) -> 
     assert replace(whole, weights=resumed.weights) == resumed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro_batch", [None, 2])
 def test_rft_resumes_bit_identical_towards_its_own_reference(
     bases: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_batch: int | None
@@ -74,6 +76,7 @@ def test_rft_resumes_bit_identical_towards_its_own_reference(
     assert not same(whole.weights, train(replace(made, folder=tmp_path / "x", reference=bases[0])).weights)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("saves_always")
 @pytest.mark.parametrize("harm", ["unsealed", "edited", "shortened", "foreign"])
 def test_a_state_that_is_not_whole_is_never_resumed_from(bases: tuple[Path, Path], tmp_path: Path, harm: str) -> None:
@@ -95,6 +98,7 @@ def test_a_state_that_is_not_whole_is_never_resumed_from(bases: tuple[Path, Path
     assert [progress.step for progress in steps] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_finished_job_is_not_learned_again_unless_its_weights_changed(
     bases: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -75,7 +75,7 @@ def do(run: Run) -> int:
 
 
 def published(run: Run) -> bool:
-    """Whether results/ holds the run; runs of the grid are published as a table, so they are looked for in the store."""
+    """Whether results/ holds the run; the grid is published as a table, so its runs are looked for in the store."""
     if run.split == "test":
         return (RESULTS / "runs" / run_id(run)).is_dir()
     try:

@@ -14,21 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from baselines.sft import SFT
+from baselines.sft import SFT_COT
 from harness.asking.engines.transformers import TransformersEngine
-from harness.asking.evaluate import evaluate_cell, mean
+from harness.asking.evaluate import marks_of, mean, replies_of
 from harness.asking.marking import mark
 from harness.asking.styles import COT
-from harness.core import Example, Job, Run, Stage, Task, replace
+from harness.core import Example, Job, Run, Stage, Task
 from harness.run_inputs import training_examples
 from harness.scales import TWIN, model_folder
+from harness.training.launch import train
 from tasks.streams import DEFAULT
 from twin_base.pretrain import worlds
 
 BASE = model_folder(TWIN)
 PICTURED = [task for task in worlds() if task.twin("test", 0).images]
 ITEMS = 200
-THOUGHTFUL = replace(SFT, name="sft-cot", style=COT)
 
 
 def trained(task: Task, folder: Path) -> Path:
@@ -36,13 +36,13 @@ def trained(task: Task, folder: Path) -> Path:
     if task.name not in DEFAULT.tasks:
         return BASE
     stage = Stage(name=task.name, tasks=(task.name,))
-    run = Run(paradigm=THOUGHTFUL, stream=DEFAULT, scale=TWIN)
+    run = Run(paradigm=SFT_COT, stream=DEFAULT, scale=TWIN)
     examples = training_examples(run, stage, {task.name: task})[task.name]
     job = Job(
-        paradigm=THOUGHTFUL, scale=TWIN, stage=stage, examples=tuple((task, example) for example in examples),
+        paradigm=SFT_COT, scale=TWIN, stage=stage, examples=tuple((task, example) for example in examples),
         epochs={task.name: DEFAULT.epochs[task.name]}, model=BASE, reference=None, seed=0, folder=folder,
     )  # fmt: skip
-    return THOUGHTFUL.learn(job).weights
+    return train(job).weights
 
 
 def margin(high: float, low: float) -> float:
@@ -64,7 +64,8 @@ def test_neither_the_majority_answer_nor_a_blind_base_comes_near(task: Task, tmp
     always = mean([task.score(majority, example) for example in examples])
     blind = blind_accuracy(TransformersEngine(BASE, TWIN), task, examples)
     engine = TransformersEngine(trained(task, tmp_path), TWIN)
-    rows = evaluate_cell(engine, task, examples, COT, TWIN.decodings[COT.name], TWIN.eval_batch)
-    high = mean([row.score for row in rows])
+    texts = [COT.ask(task, example) for example in examples]
+    replies = replies_of(engine, examples, texts, TWIN.decodings[COT.name], TWIN.eval_batch)
+    high = mean([one.score for one in marks_of(task, COT, examples, replies)])
     for name, low in (("majority answer", always), ("base without the picture", blind)):
         assert high - low >= margin(high, low), f"{task.name}: {name} {low:.3f}, trained {high:.3f}"

@@ -142,5 +142,3 @@ def cell_of(
 def mean(values: Sequence[float]) -> float:
     """The exactly rounded sum over the count."""
     return math.fsum(values) / len(values)
-
-

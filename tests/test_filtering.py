@@ -15,6 +15,11 @@ from harness.asking.styles import COT, DIRECT
 from harness.core import Decoding, Example, Paradigm, replace
 
 
+def exact(answer: str, example: Example) -> float:
+    """1 for any of the answers."""
+    return float(answer in example.answers)
+
+
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two untrained twin bases that differ in their seed."""
@@ -26,9 +31,6 @@ def test_the_selector_keeps_what_was_solved_at_least_once(
 ) -> None:
     from harness.asking.engines import Generation
     from harness.asking.engines import transformers as engine
-
-    def exact(answer: str, example: Example) -> float:
-        return float(answer in example.answers)
 
     said: dict[str, list[str]] = {}
     closed: list[bool] = []

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from harness import registry
 from harness.core import Reply, UserError, replace
 from harness.runner import Finished, run
+from harness.store import typed
 from harness.store.checkpoints import Store
 from harness.store.housekeeping import collect_garbage, list_runs, remove_run
 from harness.store.lineage import load_checkpoint
@@ -101,8 +102,7 @@ def spoil(path: Path, harm: str) -> None:
     elif harm == "pipe":
         os.mkfifo(path)
     elif harm == "huge file":
-        path.write_bytes(b"{}")
-        os.truncate(path, 2**31)
+        path.write_bytes(whole + b" " * typed.LARGEST)
     elif harm == "link that leads nowhere":
         path.symlink_to(path.with_name("nowhere"))
     else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -168,11 +169,11 @@ def wait_for_ever(asked: str, say: Say) -> None:
 
 
 @pytest.fixture
-def parent(tmp_path: Path) -> subprocess.Popen[str]:
+def parent(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process whose worker is in the middle of its work."""
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
-    return subprocess.Popen(
+    made = subprocess.Popen(
         [sys.executable, str(script)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -181,6 +182,10 @@ def parent(tmp_path: Path) -> subprocess.Popen[str]:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
     )
+    yield made
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(made.pid, signal.SIGKILL)  # its session: itself, and the child where the law is broken
+    made.communicate()
 
 
 def kill_it(parent: subprocess.Popen[str]) -> None:

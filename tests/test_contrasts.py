@@ -14,7 +14,7 @@ from harness.core import UserError
 from harness.results.contrasts import Arm, difference
 from harness.results.marks import Place, Scores
 from harness.results.published import PublishedRun, published
-from paper_figures.text import Numbers, render
+from paper_figures.text import Numbers, documents, render
 
 ITEMS = 400
 
@@ -118,3 +118,8 @@ def test_a_placeholder_that_asks_for_what_is_not_there_is_refused(tmp_path: Path
     published_run(tmp_path)
     with pytest.raises(UserError, match=said):
         render(text, Numbers(tmp_path))
+
+
+def test_the_documents_say_what_results_holds() -> None:
+    for path, made in documents().items():
+        assert path.read_text() == made, f"{path.name} is out of date: python -m paper_figures.text"

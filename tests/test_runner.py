@@ -28,11 +28,9 @@ from fake_world import (
 )
 
 from harness import run_inputs
-from harness.asking.evaluate import data_digest, pictures_digest
 from harness.asking.styles import DIRECT
 from harness.core import (
     Cell,
-    Example,
     Job,
     Mark,
     Progress,
@@ -395,19 +393,3 @@ def keys(value: Any, inside: str = "") -> Iterator[str]:
         if (inside, key) != ("/scale", "seconds"):
             yield f"{inside}/{key}"
             yield from keys(item, f"{inside}/{key}")
-
-
-def test_the_fingerprint_sees_every_text_and_every_pixel() -> None:
-    examples = [COINS.twin("test", n) for n in range(5)]
-
-    def fingerprint(items: list[Example], pictures: int | None = None) -> str:
-        return data_digest(items, pictures_digest(items, pictures))
-
-    first = fingerprint(examples)
-    assert fingerprint(list(examples)) == first
-    changes = {"question": "?", "answers": ("maybe",), "choices": ("a",), "group": "g", "id": "x", "rationale": "r"}
-    for name, value in changes.items():
-        assert fingerprint([*examples[:4], replace(examples[4], **{name: value})]) != first
-    repainted = [*examples[:4], replace(examples[4], images=COINS.twin("test", 200).images)]
-    assert fingerprint(repainted) != first
-    assert fingerprint(repainted, pictures=4) == fingerprint(examples, pictures=4)

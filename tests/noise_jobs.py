@@ -1,4 +1,4 @@
-"""Lessons on pictures of noise for an untrained twin base: what the tests of the baselines train on."""
+"""Jobs on pictures of noise for an untrained twin base: what the tests of the baselines train on."""
 
 from __future__ import annotations
 

@@ -50,6 +50,8 @@ _RULES = tuple(
 def math_equal(answer: str, example: Example) -> float:
     r"""1 where the answer equals the gold number or formula, by math-verify (Geometry3K).
 
+    A percentage is read as its number: 50% is 50, and not the half that math-verify takes it for too.
+
     >>> item = Example(id="x", question="?", answers=(r"\frac{1}{2}",))
     >>> [math_equal(text, item) for text in (r"\frac{1}{2}", "1/2", "0.5 cm", "AB = 0.5", r"\approx 0.50")]
     [1.0, 1.0, 1.0, 1.0, 1.0]

@@ -25,8 +25,9 @@ os.environ["WANDB_MODE"] = "disabled"
 os.environ["MPLBACKEND"] = "agg"
 os.environ.pop("CPT_HARNESS_PLUGINS", None)
 
-# A first example may import a large library, and the machine may be busy: no example has a deadline.
-settings.register_profile("here", deadline=None)
+# A first example may import a large library, and the machine may be busy: no example has a deadline. At home examples
+# are drawn anew each time; a check of a commit draws the same ones, so that it says something about the commit.
+settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("here")
 
 FAKE_PLUGIN = Path(__file__).with_name("fake_plugin.py").resolve()

@@ -103,6 +103,7 @@ def _serve(plugins: tuple[Path, ...], line: Connection, lifeline: Connection) ->
     registry.load_plugins(plugins)
     while True:
         try:
+            # From the pipe that the parent made for this child alone, never from a file or a socket.
             function, argument = pickle.loads(line.recv_bytes())  # noqa: S301 - our own parent's, by a pipe
         except (EOFError, OSError):
             return
@@ -110,7 +111,7 @@ def _serve(plugins: tuple[Path, ...], line: Connection, lifeline: Connection) ->
             answer = ("result", function(argument, lambda said: line.send(("said", said))))
         except UserError as fault:
             answer = ("refused", str(fault))
-        except BaseException:
+        except BaseException:  # nothing is swallowed: what ends the work here, sys.exit too, is the parent's to hear
             answer = ("fault", traceback.format_exc())
         try:
             line.send(answer)

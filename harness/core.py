@@ -11,87 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from random import Random
-from typing import Any
 
 from harness.asking.chat import messages
 from harness.job import Job, Trained, Work
 from harness.observed import OWN_STYLE, Cell, Mark, Observation, ProbeValue, Progress, Reply, Verdict
+from harness.task import SPLITS, Example, Source, Task
 from harness.values import Checked, UserError, digest, name_of, plain, slug
 
-SPLITS = ("train", "validation", "test", "pretrain")
 REFERENCES = ("previous", "base")
 PRECISIONS = ("float32", "bfloat16")
 ATTENTIONS = ("dense", "flex")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Example:
-    """One question of a task.
-
-    ``answers`` holds the single gold answer first (what SFT learns and RFT is rewarded for); ten-annotator tasks list
-    all ten. For an option question the gold answer is the option's letter and ``choices`` holds the options' texts.
-    ``images`` are functions that open the picture when it is needed. The text marks a picture's place with
-    ``<image 1>``; pictures without a mark come before the text. Examples that share a picture share ``group``.
-    ``rationale`` is a worked solution where the data has one; pre-training and ``sft-cot`` read it.
-    """
-
-    id: str
-    question: str
-    answers: tuple[str, ...]
-    choices: tuple[str, ...] = ()
-    images: tuple[Callable[[], Any], ...] = field(default=(), compare=False)
-    group: str = ""
-    rationale: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """A data set: its questions, and the one function that marks an answer.
-
-    ``twin(split, index)`` generates an item, ``official(folder, split)`` reads the published data; both are marked by
-    ``score(answer, example) -> [0, 1]``. ``suffix`` is the "answer directly" instruction of the direct style alone.
-    ``version`` is raised by hand whenever a mark changes. ``counts`` says how many items each official split has.
-    """
-
-    name: str
-    version: int
-    cite: str
-    licence: str
-    suffix: str
-    score: Callable[[str, Example], float]
-    twin: Callable[[str, int], Example]
-    official: Callable[[Path, str], Sequence[Example]] | None = None
-    twin_items: int | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        checked = Checked(self)
-        checked.count("version")
-        checked.text("licence", "suffix")
-        checked.functions("score")
-        checked.calls("twin")
-        checked.calls("official", absent=True)
-        checked.count("twin_items", absent=True)
-
-    def load(self, split: str, limit: int, folder: Path | None = None) -> tuple[Example, ...]:
-        """``limit`` examples of a split: the first of the twin, or a seeded sample of the official data in ``folder``.
-
-        A smaller sample is part of a larger one, and a sample stands in the order of the file.
-        """
-        if split not in SPLITS:
-            raise UserError(f"unknown split {split!r}: use one of {', '.join(SPLITS)}")
-        if folder is None:
-            return tuple(self.twin(split, index) for index in range(limit))
-        if self.official is None:
-            raise UserError(f"task {self.name} has no loader for official data: leave out --data to use its twin")
-        found = self.official(folder / self.name, split)
-        if not found:
-            raise UserError(f"{folder / self.name} holds no {split} items of {self.name}: check the folder")
-        if limit >= len(found):
-            return tuple(found)
-        drawn = Random(f"{self.name}/{split}").sample(range(len(found)), len(found))[:limit]
-        return tuple(found[index] for index in sorted(drawn))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +52,8 @@ class Suite:
     """A benchmark that an outside library asks and marks; it is watched and never trained.
 
     ``ask(folder)`` gives the library's own prompts as Examples whose ``question`` is the whole prompt;
-    ``mark(examples, replies)`` gives the library's own marks, one a reply, in their order.
+    ``mark(examples, replies)`` gives the library's own marks, one a reply, in their order. ``stands_for`` names the
+    task of ours that marks the same benchmark.
     """
 
     name: str
@@ -132,12 +62,14 @@ class Suite:
     decoding: Decoding
     ask: Callable[[Path | None], Sequence[Example]]
     mark: Callable[[Sequence[Example], Sequence[Reply]], Sequence[Mark]]
+    stands_for: str = ""
 
     def __post_init__(self) -> None:
         checked = Checked(self)
         checked.count("version")
         checked.kinds(Decoding, "decoding")
         checked.functions("ask", "mark")
+        checked.text("stands_for")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,13 +224,20 @@ class Paradigm:
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """Greedy decoding with a named length in new tokens; part of a cell's identity."""
+    """Greedy decoding with a named length in new tokens; part of a cell's identity.
+
+    A reply ends before the first of the ``stop`` texts that it holds; the twin's and the paper's decodings have none.
+    """
 
     name: str
     max_new_tokens: int
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        Checked(self).count("max_new_tokens")
+        checked = Checked(self)
+        checked.count("max_new_tokens")
+        if not isinstance(self.stop, tuple) or not all(isinstance(text, str) and text for text in self.stop):
+            checked.refuse("stop", "a tuple of texts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -385,7 +324,7 @@ def stage_seed(run_seed: int, stage: str) -> int:
 
 __all__ = [
     "OWN_STYLE", "SPLITS", "Cell", "Decoding", "Example", "Job", "Learner", "Mark", "Observation", "Paradigm", "Probe",
-    "ProbeValue", "Progress", "Reply", "Run", "Scale", "Selector", "Stage", "Stream", "Style", "Suite", "Task",
-    "Trained", "UserError", "Verdict", "Work", "digest", "joint", "messages", "name_of", "one_by_one", "plain",
+    "ProbeValue", "Progress", "Reply", "Run", "Scale", "Selector", "Source", "Stage", "Stream", "Style", "Suite",
+    "Task", "Trained", "UserError", "Verdict", "Work", "digest", "joint", "messages", "name_of", "one_by_one", "plain",
     "replace", "slug", "stage_seed",
 ]  # fmt: skip

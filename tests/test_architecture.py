@@ -106,7 +106,7 @@ def test_heavy_libraries_are_imported_inside_functions(room):
 
 def test_core_needs_the_standard_library_alone():
     for name in (
-        "core", "values", "observed", "job", "registry", "asking/styles", "asking/marking", "results/cells",
+        "core", "values", "task", "observed", "job", "registry", "asking/styles", "asking/marking", "results/cells",
         "results/matrix", "results/metrics", "results/leaderboard", "results/published",
     ):  # fmt: skip
         top = {module.partition(".")[0] for module in imports(ROOT / "harness" / f"{name}.py", top_level=True)}

@@ -63,7 +63,7 @@ OBEYS = st.sampled_from([None, "kl", {"kl"}, ["kl"], ("kl",), frozenset({"top-p"
 BAD: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "Task": {
         "name": NAMES, "version": COUNTS, "cite": TEXTS, "licence": TEXTS, "suffix": TEXTS,
-        "score": NO_FUNCTIONS, "twin": NO_FUNCTIONS, "official": FUNCTIONS, "twin_items": ABSENT,
+        "score": NO_FUNCTIONS, "twin": NO_FUNCTIONS, "official": FUNCTIONS, "twin_items": ABSENT, "sources": st.sampled_from([None, ["hub"], ("hub",), "hub"]),
     },
     "Style": {
         "name": NAMES, "version": COUNTS, "ask": NO_FUNCTIONS, "write": NO_FUNCTIONS,
@@ -105,10 +105,12 @@ BAD: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "Selector": {
         "name": NAMES, "version": COUNTS, "choose": NO_FUNCTIONS, "work": NO_FUNCTIONS, "obeys": OBEYS,
     },
-    "Decoding": {"name": NAMES, "max_new_tokens": COUNTS},
+    "Decoding": {
+        "name": NAMES, "max_new_tokens": COUNTS, "stop": st.sampled_from([None, "x", ["x"], ("",), (1,)]),
+    },
     "Suite": {
         "name": NAMES, "version": COUNTS, "decoding": st.sampled_from([None, 8, "greedy-8"]),
-        "ask": NO_FUNCTIONS, "mark": NO_FUNCTIONS, "cite": TEXTS,
+        "ask": NO_FUNCTIONS, "mark": NO_FUNCTIONS, "cite": TEXTS, "stands_for": TEXTS,
     },
     "Probe": {
         "name": NAMES, "version": COUNTS, "unit": TEXTS, "measure": NO_FUNCTIONS, "cite": TEXTS,

@@ -96,11 +96,13 @@ def replies_key(
     ``engine`` is the engine's identity, the kind of device included. Of the scale only the engine's settings count:
     precision, batch, picture size and prompt length. Never a path, a model's name or a scorer.
     """
+    stop = {"stop": decoding.stop} if decoding.stop else {}
     return {
         "weights": weights,
         "prompts": digest(list(texts)),
         "pictures": pictures,
         "max_new_tokens": decoding.max_new_tokens,
+        **stop,
         "engine": engine,
         "precision": scale.precision,
         "batch": scale.eval_batch,

@@ -63,7 +63,8 @@ OBEYS = st.sampled_from([None, "kl", {"kl"}, ["kl"], ("kl",), frozenset({"top-p"
 BAD: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "Task": {
         "name": NAMES, "version": COUNTS, "cite": TEXTS, "licence": TEXTS, "suffix": TEXTS,
-        "score": NO_FUNCTIONS, "twin": NO_FUNCTIONS, "official": FUNCTIONS, "twin_items": ABSENT, "sources": st.sampled_from([None, ["hub"], ("hub",), "hub"]),
+        "score": NO_FUNCTIONS, "twin": NO_FUNCTIONS, "official": FUNCTIONS, "twin_items": ABSENT,
+        "sources": st.sampled_from([None, ["hub"], ("hub",), "hub"]),
     },
     "Style": {
         "name": NAMES, "version": COUNTS, "ask": NO_FUNCTIONS, "write": NO_FUNCTIONS,

@@ -125,7 +125,9 @@ def main() -> None:
             codes += pool.map(do, [run for run in runs(part) if not published(run)])
         codes.append(publish(part))
     if not any(codes):
-        codes.append(subprocess.run([sys.executable, "-m", "harness.command.cli", "figures"], check=False).returncode)
+        scales = [[], *([["--scale", TWIN_LONG.name]] if "long" in parts else [])]
+        drawn = [[sys.executable, "-m", "harness.command.cli", "figures", *scale] for scale in scales]
+        codes += [subprocess.run(words, check=False).returncode for words in drawn]
     sys.exit(max(codes))
 
 

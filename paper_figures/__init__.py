@@ -1,7 +1,7 @@
 """The paper's figures and tables: one script is one of them, and reads the published cells of results/ only.
 
 ``FIGURES`` and ``TABLES`` name the script of each; importing this package loads nothing else. A script has
-``draw(results, out, runs=()) -> list[Path]`` and runs as ``python -m paper_figures.<name>``.
+``draw(results, out, runs=(), scale=None) -> list[Path]`` and runs as ``python -m paper_figures.<name>``.
 """
 
 FIGURES = {

@@ -15,20 +15,23 @@ from paper_figures.selection import Table, by_paradigm, mean, over_seeds, percen
 GAP = 0.3  # of a cell, between base and stages and between tasks and suites
 
 
-def draw(results: Path, out: Path, runs: Sequence[str] = (), style: str | None = None) -> list[Path]:
+def draw(
+    results: Path, out: Path, runs: Sequence[str] = (), style: str | None = None, scale: str | None = None
+) -> list[Path]:
     """A heat map of each run named, or without names of each paradigm's mean over seeds; the files written.
 
-    ``style`` is the one to ask in; without it each paradigm's own. Percent; a cell that was not observed is a dash.
+    ``style`` is the one to ask in; without it each paradigm's own. With ``scale`` the runs of that scale are drawn, and
+    the files' names end in it. Percent; a cell that was not observed is a dash.
     """
-    chosen = select(results, runs)
+    chosen = select(results, runs, scale)
     sets = {run.id: [run] for run in chosen} if runs else by_paradigm(chosen)
     paths = []
     for name, same in sets.items():
-        paths += _draw(same, style, out, name)
+        paths += _draw(same, style, out, name, scale)
     return paths
 
 
-def _draw(runs: Sequence[PublishedRun], style: str | None, out: Path, name: str) -> list[Path]:
+def _draw(runs: Sequence[PublishedRun], style: str | None, out: Path, name: str, scale: str | None) -> list[Path]:
     first = runs[0].matrix(style)
     values = over_seeds(runs, _tasks_and_suites, mean, style)
     with page(0.75 + 0.235 * len(first.stages) + 0.35) as figure:
@@ -37,7 +40,7 @@ def _draw(runs: Sequence[PublishedRun], style: str | None, out: Path, name: str)
         _labels(axes, first, runs[0].paradigm)
         detail = f"accuracy (%) after each stage, {first.style} style, {seeds(runs)}"
         headline(figure, f"{label(runs[0].paradigm)}: {place(runs)}", detail)
-        return save(figure, out, "matrix", name, style)
+        return save(figure, out, "matrix", name, style, scale)
 
 
 def _tasks_and_suites(a: AccuracyMatrix) -> list[list[float | None]]:

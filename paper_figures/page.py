@@ -118,14 +118,15 @@ def save(figure: Any, out: Path, *names: str | None) -> list[Path]:
 
 
 def command(draw: Callable[..., list[Path]], arguments: Sequence[str] | None = None) -> int:
-    """Run a figure's script: ``[RUN_ID ...] --results DIR --out DIR``; 2 for a user's mistake."""
+    """Run a figure's script: ``[RUN_ID ...] --results DIR --out DIR --scale NAME``; 2 for a user's mistake."""
     parser = argparse.ArgumentParser(description=sys.modules[draw.__module__].__doc__)
     parser.add_argument("runs", nargs="*", metavar="RUN_ID", help="published runs; none: the largest comparable group")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of published runs")
     parser.add_argument("--out", type=Path, default=Path("results/figures"), help="folder to write to")
+    parser.add_argument("--scale", help="draw the runs of this scale; the files' names end in it")
     asked = parser.parse_args(arguments)
     try:
-        paths = draw(asked.results, asked.out, asked.runs)
+        paths = draw(asked.results, asked.out, asked.runs, scale=asked.scale)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

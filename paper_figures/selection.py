@@ -1,4 +1,4 @@
-"""Which published runs a figure shows: the ones named, or the largest group of comparable runs."""
+"""Which published runs a figure shows: the ones named, or the largest group of comparable runs, of a scale if given."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from pathlib import Path
 from harness.core import UserError, slug
 from harness.results.matrix import AccuracyMatrix
 from harness.results.published import PublishedRun, published
+from harness.values import cut
 from paper_figures.page import label
 
 
-def select(results: Path, runs: Sequence[str] = ()) -> list[PublishedRun]:
+def select(results: Path, runs: Sequence[str] = (), scale: str | None = None) -> list[PublishedRun]:
     """The runs named, or all of the group (equal stream, scale, base, tasks) that has most published runs.
+
+    With ``scale`` only the runs of that scale are looked at.
 
     Raises:
         UserError: where nothing is published, the runs named do not belong to one group, or a run's record has a name
             that could be anything but a name.
     """
-    found = published(results, runs)
+    found = [run for run in published(results, runs) if scale in (None, run.scale)]
     if not found:
-        raise UserError(f"{results} has no published runs: publish a finished run first (harness publish RUN)")
+        what = f"published runs of scale {cut(scale)}" if scale else "published runs"
+        raise UserError(f"{results} has no {what}: publish a finished run first (harness publish RUN)")
     groups = Counter(run.group for run in found)
     if runs and len(groups) > 1:
         raise UserError("the runs named differ in stream, scale, base or task versions: name runs of one group")

@@ -16,18 +16,30 @@ from paper_figures.page import FAINT, command, headline, label, page, palette, s
 from paper_figures.selection import arms, mean, over_seeds, place, select
 
 ARMS = ("sft", "rft")
+CROSSED = ("sft", "sft-cot", "rft", "rft-nocot")
 MARKERS = ("s", "o", "^", "D", "v", "P")
 
 
 def draw(
-    results: Path, out: Path, runs: Sequence[str] = (), names: Sequence[str] = ARMS, style: str | None = None
+    results: Path,
+    out: Path,
+    runs: Sequence[str] = (),
+    names: Sequence[str] = (),
+    style: str | None = None,
+    scale: str | None = None,
 ) -> list[Path]:
     """One panel per task, one line per paradigm of ``names``, each in its own style unless ``style`` names one.
+
+    Without names these are ``sft`` and ``rft``, and, where they are published in as many seeds, ``sft-cot`` and
+    ``rft-nocot``: algorithm and style crossed. With ``scale`` the runs of that scale are drawn, and the file's name
+    ends in it.
 
     Raises:
         UserError: where a paradigm has no published run, or trains in other stages than one task after another.
     """
-    chosen = arms(select(results, runs), names)
+    found = select(results, runs, scale)
+    names = names or _arms(found)
+    chosen = arms(found, names)
     for name, same in chosen.items():
         if not same[0].matrix(style).ordered:
             raise UserError(f"{name} does not train one task after another: draw paradigms that do, as sft and rft")
@@ -47,8 +59,14 @@ def draw(
         figure.supylabel("accuracy (%)", fontsize=7)
         figure.supxlabel("stage (0: base); dotted: the task's own stage", fontsize=7)
         band = "mean over seeds, band: min to max" if max(map(len, chosen.values())) > 1 else "one seed each"
-        headline(figure, f"{label(' and '.join(names))}: {place(some)}", band)
-        return save(figure, out, "stages", *names, style)
+        headline(figure, f"{label(' and '.join(names), 30)}: {place(some)}", band)
+        return save(figure, out, "stages", *(["crossed"] if names is CROSSED else names), style, scale)
+
+
+def _arms(runs: Sequence[PublishedRun]) -> Sequence[str]:
+    """The paradigms to draw where none are named."""
+    seeds = [sorted(run.seed for run in runs if run.paradigm == name) for name in CROSSED]
+    return CROSSED if seeds[0] and all(same == seeds[0] for same in seeds) else ARMS
 
 
 def _panel(axes: Any, task: int, chosen: dict[str, list[PublishedRun]], style: str | None) -> None:

@@ -18,16 +18,19 @@ ORDER = ("sft", "sft-cot", "mtl", "rft", "rft-nokl", "rft-nocot", "rif-rft")
 MARKERS = ("s", "o", "^", "D")
 
 
-def draw(results: Path, out: Path, runs: Sequence[str] = (), style: str | None = None) -> list[Path]:
+def draw(
+    results: Path, out: Path, runs: Sequence[str] = (), style: str | None = None, scale: str | None = None
+) -> list[Path]:
     """One panel per suite: after the last stage less before the first, each paradigm's seeds and their mean.
 
     All panels have one axis, so that equal lengths are equal differences. ``style`` is the one to ask in; without it
-    every style that all of the runs were asked in.
+    every style that all of the runs were asked in. With ``scale`` the runs of that scale are drawn, and the file's name
+    ends in it.
 
     Raises:
         UserError: where the stream watches no suite, or a run lacks a suite's cell in the style.
     """
-    found = by_paradigm(select(results, runs))
+    found = by_paradigm(select(results, runs, scale))
     names = sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
     chosen = {name: found[name] for name in names}
     some = chosen[names[0]]
@@ -48,7 +51,7 @@ def draw(results: Path, out: Path, runs: Sequence[str] = (), style: str | None =
         )
         detail = f"base (%): {' / '.join(styles)}; points: seeds; bar: their mean"
         headline(figure, f"General suites: {place(some)}", detail)
-        return save(figure, out, "suites", style)
+        return save(figure, out, "suites", style, scale)
 
 
 def _styles(chosen: dict[str, list[PublishedRun]]) -> list[str]:

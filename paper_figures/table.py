@@ -24,18 +24,20 @@ METRICS = (
 )
 
 
-def draw(results: Path, out: Path, runs: Sequence[str] = ()) -> list[Path]:
+def draw(results: Path, out: Path, runs: Sequence[str] = (), scale: str | None = None) -> list[Path]:
     """Write ``table.md`` for the largest group of published runs; ``runs`` is not used, a mean wants all seeds.
+
+    With ``scale`` the runs of that scale are taken, and the file is ``table-<scale>.md``.
 
     Raises:
         UserError: where nothing is published.
     """
-    found = summary(results)
+    found = [row for row in summary(results) if scale in (None, row.scale)]
     if not found:
         raise UserError(f"{results} holds no published run: harness publish RUN first")
     groups = [row.group for row in found]
     largest = max(dict.fromkeys(groups), key=lambda group: sum(row.n for row in found if row.group == group))
-    path = out / "table.md"
+    path = out / ("table.md" if scale is None else f"table-{slug(scale)}.md")
     write(path, markdown([row for row in found if row.group == largest]).encode())
     return [path]
 

@@ -31,12 +31,13 @@ def published_run(
     items: int = 200,
     scorer: str = "exact-v1",
     drift: float = 0.0,
+    scale: str = "twin",
 ) -> str:
     """Write a run as it is published; its id. A task starts at 0.4 and reaches 0.8; suites change by ``drift``.
 
     All runs have one base: its cells are equal whatever the paradigm and the seed.
     """
-    run = Run(paradigm=paradigm, stream=stream, scale=replace(TWIN, test_items=items), seed=seed)
+    run = Run(paradigm=paradigm, stream=stream, scale=replace(TWIN, name=scale, test_items=items), seed=seed)
     name = run_id(run)
     stages = paradigm.stages(stream)
     cells = []

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from harness.asking.styles import DIRECT
 from harness.core import UserError
 from harness.results.cells import read_cells, write_cells
-from paper_figures import FIGURES, matrix, page, stages, suites
+from paper_figures import FIGURES, matrix, page, stages, suites, table
 from paper_figures.selection import by_paradigm, exact, mean, over_seeds, percent, select
 from tests.fake_published import LONG, MTL, RFT, SFT, SHORT, published_run
 
@@ -229,6 +229,23 @@ def test_the_largest_group_of_comparable_runs_is_drawn(results, tmp_path):
     assert {run.seed for run in select(results)} == {0, 1}
     with pytest.raises(UserError, match="differ in stream"):
         select(results, [named(results, "rft", 7), named(results, "rft")])
+
+
+def test_a_scale_is_drawn_beside_the_largest_group(results, tmp_path):
+    for paradigm in (SFT, replace(SFT, name="sft-cot"), RFT, replace(RFT, name="rft-nocot")):
+        published_run(results, paradigm, seed=0, scale="twin-long")
+    assert {run.scale for run in select(results)} == {"twin"}
+    assert {run.scale for run in select(results, scale="twin-long")} == {"twin-long"}
+    names = [path.name for path in stages.draw(results, tmp_path, scale="twin-long")]
+    assert names == ["stages-crossed-twin-long.pdf", "stages-crossed-twin-long.png"]
+    assert next(path.name for path in stages.draw(results, tmp_path)) == "stages-sft-rft.pdf"
+    (path,) = table.draw(results, tmp_path, scale="twin-long")
+    assert path.name == "table-twin-long.md"
+    assert {line.split(" | ")[0] for line in path.read_text().splitlines()[2:]} == {
+        "| sft", "| sft-cot", "| rft", "| rft-nocot"
+    }  # fmt: skip
+    with pytest.raises(UserError, match="no published runs of scale twin-short"):
+        suites.draw(results, tmp_path, scale="twin-short")
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -222,6 +222,7 @@ def figures_command(
     name: Annotated[str | None, typer.Argument(help="One figure's name; all of them without it.")] = None,
     results: ResultsFlag = RESULTS,
     out: Annotated[Path | None, typer.Option("--out", help="Where the files go; results/figures without it.")] = None,
+    scale: Annotated[str | None, typer.Option("--scale", help="Draw this scale's runs; the names end in it.")] = None,
 ) -> None:
     """Draw the figures and the table of the published results."""
     import importlib
@@ -235,7 +236,7 @@ def figures_command(
     target = out or results / "figures"
     check.writable(target)
     for figure in [name] if name else sorted(known):
-        for path in importlib.import_module(known[figure]).draw(results, target):
+        for path in importlib.import_module(known[figure]).draw(results, target, scale=scale):
             print(path)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.asking.chat import messages
 from harness.job import Job, Trained, Work
 from harness.observed import OWN_STYLE, Cell, Mark, Observation, ProbeValue, Progress, Reply, Verdict
-from harness.task import SPLITS, Example, Source, Task
+from harness.task import SPLITS, BrokenItem, Example, Source, Task, broken, collecting
 from harness.values import Checked, UserError, digest, name_of, plain, slug
 
 REFERENCES = ("previous", "base")
@@ -323,8 +323,8 @@ def stage_seed(run_seed: int, stage: str) -> int:
 
 
 __all__ = [
-    "OWN_STYLE", "SPLITS", "Cell", "Decoding", "Example", "Job", "Learner", "Mark", "Observation", "Paradigm", "Probe",
-    "ProbeValue", "Progress", "Reply", "Run", "Scale", "Selector", "Source", "Stage", "Stream", "Style", "Suite",
-    "Task", "Trained", "UserError", "Verdict", "Work", "digest", "joint", "messages", "name_of", "one_by_one", "plain",
-    "replace", "slug", "stage_seed",
+    "OWN_STYLE", "SPLITS", "BrokenItem", "Cell", "Decoding", "Example", "Job", "Learner", "Mark", "Observation",
+    "Paradigm", "Probe", "ProbeValue", "Progress", "Reply", "Run", "Scale", "Selector", "Source", "Stage", "Stream",
+    "Style", "Suite", "Task", "Trained", "UserError", "Verdict", "Work", "broken", "collecting", "digest", "joint",
+    "messages", "name_of", "one_by_one", "plain", "replace", "slug", "stage_seed",
 ]  # fmt: skip

@@ -1,11 +1,20 @@
 """Tasks and their questions: what is asked, where the official data comes from, how an answer is marked.
 
+A row of official data that cannot be used is a ``BrokenItem``. A loader hands it to ``broken``, which raises it; inside
+``collecting(limit)`` it is noted instead, so that the caller learns of all of them and the loader leaves them out:
+
+    with collecting(limit=3) as faults:
+        examples = task.load("train", 100, folder)
+    print([fault.item for fault in faults])
+
 Standard library only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -14,6 +23,63 @@ from typing import Any
 from harness.values import Checked, UserError
 
 SPLITS = ("train", "validation", "test", "pretrain")
+
+
+class BrokenItem(UserError):
+    """An item of official data that cannot be used.
+
+    ``item`` names it without its folder ("pope/12/random", or "pope/test-00000-of-00001.parquet, row 3" where nobody
+    can read its id), ``reason`` says in one line what is wrong, and ``where`` is the file and row that a user looks at.
+    """
+
+    def __init__(self, item: str, reason: str, where: str = "") -> None:
+        super().__init__(f"{where}, {item}: {reason}" if where and item not in where else f"{where or item}: {reason}")
+        self.item, self.reason, self.where = item, reason, where
+
+
+class _Collector:
+    """The broken items that were left out, each once, and how many may be."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.found: list[BrokenItem] = []
+        self.names: set[str] = set()
+
+    def note(self, fault: BrokenItem) -> None:
+        """One more; UserError where that is one too many."""
+        if fault.item in self.names:
+            return
+        self.found.append(fault)
+        self.names.add(fault.item)
+        if self.limit is not None and len(self.found) > self.limit:
+            count, names = len(self.found), "; ".join(known.item for known in self.found[:5])
+            raise UserError(f"{count} items are broken where {self.limit} may be left out ({names}): {fault}")
+
+
+_collector: ContextVar[_Collector | None] = ContextVar("collector", default=None)
+
+
+@contextmanager
+def collecting(limit: int | None = None) -> Iterator[list[BrokenItem]]:
+    """Inside, broken items are left out and stand in the list, each once, in the order of their reading.
+
+    One more than ``limit`` raises UserError; None is without a limit. Of two that stand in each other, the inner one
+    collects.
+    """
+    collector = _Collector(limit)
+    token = _collector.set(collector)
+    try:
+        yield collector.found
+    finally:
+        _collector.reset(token)
+
+
+def broken(fault: BrokenItem) -> None:
+    """Raises a broken item, or notes it where the caller is ``collecting``; the loader then leaves it out."""
+    collector = _collector.get()
+    if collector is None:
+        raise fault
+    collector.note(fault)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +153,8 @@ class Task:
     def load(self, split: str, limit: int, folder: Path | None = None) -> tuple[Example, ...]:
         """``limit`` examples of a split: the first of the twin, or a seeded sample of the official data in ``folder``.
 
-        A smaller sample is part of a larger one, and a sample stands in the order of the file.
+        A smaller sample is part of a larger one, and a sample stands in the order of the file. A row that cannot be
+        used raises BrokenItem, or is left out where the caller is ``collecting``.
         """
         if split not in SPLITS:
             raise UserError(f"unknown split {split!r}: use one of {', '.join(SPLITS)}")
@@ -104,4 +171,4 @@ class Task:
         return tuple(found[index] for index in sorted(drawn))
 
 
-__all__ = ["SPLITS", "Example", "Source", "Task"]
+__all__ = ["SPLITS", "BrokenItem", "Example", "Source", "Task", "broken", "collecting"]

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from harness.asking.chat import messages
 from harness.job import Job, Trained, Work
-from harness.observed import OWN_STYLE, Cell, Mark, Observation, ProbeValue, Progress, Reply, Verdict
-from harness.task import SPLITS, BrokenItem, Example, Source, Task, broken, collecting
+from harness.observed import OWN_STYLE, Cell, Detail, Mark, Observation, Part, ProbeValue, Progress, Reply, Verdict
+from harness.task import SPLITS, Breakdown, BrokenItem, Example, Scorer, Source, Task, broken, collecting
 from harness.values import Checked, UserError, digest, name_of, plain, slug
 
 REFERENCES = ("previous", "base")
@@ -53,7 +53,7 @@ class Suite:
 
     ``ask(folder)`` gives the library's own prompts as Examples whose ``question`` is the whole prompt;
     ``mark(examples, replies)`` gives the library's own marks, one a reply, in their order. ``stands_for`` names the
-    task of ours that marks the same benchmark.
+    task of ours that marks the same benchmark, ``breakdown`` is as a Task's, on the library's prompts and marks.
     """
 
     name: str
@@ -63,12 +63,14 @@ class Suite:
     ask: Callable[[Path | None], Sequence[Example]]
     mark: Callable[[Sequence[Example], Sequence[Reply]], Sequence[Mark]]
     stands_for: str = ""
+    breakdown: Breakdown | None = None
 
     def __post_init__(self) -> None:
         checked = Checked(self)
         checked.count("version")
         checked.kinds(Decoding, "decoding")
         checked.functions("ask", "mark")
+        checked.functions("breakdown", absent=True)
         checked.text("stands_for")
 
 
@@ -323,8 +325,9 @@ def stage_seed(run_seed: int, stage: str) -> int:
 
 
 __all__ = [
-    "OWN_STYLE", "SPLITS", "BrokenItem", "Cell", "Decoding", "Example", "Job", "Learner", "Mark", "Observation",
-    "Paradigm", "Probe", "ProbeValue", "Progress", "Reply", "Run", "Scale", "Selector", "Source", "Stage", "Stream",
-    "Style", "Suite", "Task", "Trained", "UserError", "Verdict", "Work", "broken", "collecting", "digest", "joint",
+    "OWN_STYLE", "SPLITS", "Breakdown", "BrokenItem", "Cell", "Decoding", "Detail", "Example", "Job", "Learner", "Mark",
+    "Observation", "Paradigm", "Part", "Probe", "ProbeValue", "Progress", "Reply", "Run", "Scale", "Scorer", "Selector",
+    "Source", "Stage", "Stream", "Style", "Suite", "Task", "Trained", "UserError", "Verdict", "Work", "broken",
+    "collecting", "digest", "joint",
     "messages", "name_of", "one_by_one", "plain", "replace", "slug", "stage_seed",
 ]  # fmt: skip

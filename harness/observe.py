@@ -11,12 +11,13 @@ from typing import Any
 from harness.asking.engines import Engine, EngineKind
 from harness.asking.evaluate import data_digest, marks_of, replies_key, replies_of
 from harness.asking.marking import scorer_name
-from harness.core import Decoding, Mark, Observation, Reply, Run, Style, Suite, Task, UserError
+from harness.core import Decoding, Mark, Observation, Part, Reply, Run, Style, Suite, Task, UserError, replace, slug
 from harness.processes import Say
 from harness.run_inputs import Asked, asked_examples, pictures_of, run_styles, run_suites, run_tasks, suite_examples
 from harness.store.checkpoints import Store
 from harness.store.environment import device_kind, environment
 from harness.store.tables import Table
+from harness.values import cut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,35 @@ class View:
         if [one.example for one in marks] != [example.id for example in examples]:
             raise UserError(f"suite {observation.name} does not give one Mark for each reply, in their order: mend it")
         return marks
+
+    def parts(self, observation: Observation, marks: Sequence[Mark]) -> Mapping[str, Part]:
+        """The further numbers of an observation's cell, where its task or suite has a breakdown.
+
+        Raises:
+            UserError: where the breakdown gives anything but a Part for each name.
+        """
+        noun = self.tasks[observation.name] if observation.kind == "task" else self.suites[observation.name]
+        if noun.breakdown is None:
+            return {}
+        try:
+            parts = noun.breakdown(self.asked[observation.name].examples, marks)
+            if not isinstance(parts, Mapping) or not all(isinstance(part, Part) for part in parts.values()):
+                raise UserError(f"{cut(repr(parts), 60)} is no breakdown: give a Part for each name")
+            return {slug(name): part for name, part in parts.items()}
+        except UserError as fault:
+            raise UserError(f"the breakdown of {observation.name}: {fault}") from fault
+
+    def by(self, scorer: str) -> View:
+        """This view with the marks of the tasks' scorers of that name; a task that has none keeps its own.
+
+        Raises:
+            UserError: where none of the tasks has such a scorer.
+        """
+        known = sorted({one.name for task in self.tasks.values() for one in task.scorers})
+        if scorer not in known:
+            named = f"use {', '.join(known)}" if known else "none of them has any"
+            raise UserError(f"no task of this run has a scorer called {cut(repr(scorer), 60)}: {named}")
+        return replace(self, tasks={name: task.by(scorer) for name, task in self.tasks.items()})
 
 
 def view_of(run: Run, kind: EngineKind) -> View:

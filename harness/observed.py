@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness.values import UserError, is_number
+from harness.values import UserError, cut, is_number
 
 OWN_STYLE = "own"  # the style of a suite, which asks in its own words
 
@@ -55,6 +55,21 @@ class Mark:
     def malformed(self) -> bool:
         """Whether no answer could be read."""
         return self.read is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A further number of a cell: a fraction, and the count of the items that it is over."""
+
+    value: float
+    n: int
+
+    def __post_init__(self) -> None:
+        if type(self.n) is not int or self.n < 1 or not is_number(self.value, 0, 1):
+            raise UserError(
+                f"{cut(repr(self.value), 40)} over {cut(repr(self.n), 40)} items is no Part: give a number from 0 to 1"
+                " over 1 item or more, and leave out what is undefined"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +124,21 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Detail:
+    """A further number of a cell, a row of details.csv: what a breakdown gives under ``name``, over ``n`` items."""
+
+    run: str
+    stage: int
+    stage_name: str
+    task: str
+    style: str
+    scorer: str
+    name: str
+    n: int
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProbeValue:
     """One number of a probe, a row of probes.csv; digests say between which weights it was measured."""
 
@@ -127,4 +157,4 @@ class ProbeValue:
             raise UserError(f"probe {self.probe} gives {self.value!r}: its measure must give a finite number")
 
 
-__all__ = ["OWN_STYLE", "Cell", "Mark", "Observation", "ProbeValue", "Progress", "Reply", "Verdict"]
+__all__ = ["OWN_STYLE", "Cell", "Detail", "Mark", "Observation", "Part", "ProbeValue", "Progress", "Reply", "Verdict"]

@@ -23,6 +23,7 @@ from harness.observe import Look, file_name, generate, kept_replies, look, view_
 from harness.prompt_length import refuse_long_prompts
 from harness.registry import typed
 from harness.results.cells import read_cells, write_cells
+from harness.results.details import DETAILS, details_of, write_details
 from harness.results.probes import PROBES, write_probes
 from harness.run_inputs import (
     base_checkpoint,
@@ -106,7 +107,9 @@ def served(session: Session) -> bool:
         whole = False  # what is missing or damaged is made again
     if not whole:
         session.cells.clear()
+        session.details.clear()
         return False
+    save_cells(session)
     session.listener.note("the run is finished and its checkpoints were freed: its cells are read from its replies")
     return True
 
@@ -221,6 +224,7 @@ def add_cell(session: Session, observation: Observation, weights: str) -> Cell:
         data=view.asked[observation.name].data,
     )
     session.cells.append(cell)
+    session.details += details_of(cell, view.parts(observation, marks))
     return cell
 
 
@@ -250,8 +254,10 @@ def add_probe(session: Session, observation: Observation, checkpoint: Checkpoint
 
 
 def save_cells(session: Session) -> None:
-    """Write cells.csv as far as the run is."""
+    """Write cells.csv, and details.csv where there are some, as far as the run is."""
     whole = len(session.cells) == session.total
+    if details := write_details(session.details):
+        disk.write(session.folder / DETAILS, details, derived=not whole)
     disk.write(session.folder / CELLS, write_cells(session.cells).encode(), derived=not whole)
 
 

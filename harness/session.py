@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.asking.engines import EngineKind
-from harness.core import Cell, Observation, ProbeValue, Run, Stage
+from harness.core import Cell, Detail, Observation, ProbeValue, Run, Stage
 from harness.listener import Listener
 from harness.observe import View
 from harness.processes import Worker
@@ -18,7 +18,7 @@ from harness.store.record import Recorder
 
 @dataclass(kw_only=True)
 class Session:
-    """What the loop works with; ``cells`` and ``probes`` grow in the order of their files."""
+    """What the loop works with; ``cells``, ``details`` and ``probes`` grow in the order of their files."""
 
     run: Run
     id: str
@@ -31,6 +31,7 @@ class Session:
     stages: tuple[Stage, ...]
     observations: tuple[Observation, ...]
     cells: list[Cell] = field(default_factory=list)
+    details: list[Detail] = field(default_factory=list)
     probes: list[ProbeValue] = field(default_factory=list)
     worker: Worker | None = None
     thread: ThreadPoolExecutor | None = None

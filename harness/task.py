@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from harness.observed import Mark, Part
 from harness.values import Checked, UserError
 
 SPLITS = ("train", "validation", "test", "pretrain")
@@ -118,13 +119,35 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """Another way to mark a task's answers, under a name of its own; no run is trained or ranked by it.
+
+    ``score`` is as a Task's; ``version`` is raised by hand whenever its mark changes.
+    """
+
+    name: str
+    version: int
+    score: Callable[[str, Example], float]
+
+    def __post_init__(self) -> None:
+        checked = Checked(self)
+        checked.count("version")
+        checked.functions("score")
+
+
+# Further numbers of a cell by their names, from its examples and their marks, in one order.
+Breakdown = Callable[[Sequence[Example], Sequence[Mark]], Mapping[str, Part]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """A data set: its questions, and the one function that marks an answer.
 
     ``twin(split, index)`` generates an item, ``official(folder, split)`` reads the published data; both are marked by
     ``score(answer, example) -> [0, 1]``. ``suffix`` is the "answer directly" instruction of the direct style alone.
     ``version`` is raised by hand whenever a mark changes. ``counts`` says how many items each official split has,
-    ``sources`` where they are published.
+    ``sources`` where they are published. ``scorers`` are further ways to mark the same replies, each under its name;
+    ``breakdown`` gives further numbers of a cell, such as the mean of a part of its items.
     """
 
     name: str
@@ -138,6 +161,8 @@ class Task:
     twin_items: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
+    scorers: tuple[Scorer, ...] = ()
+    breakdown: Breakdown | None = None
 
     def __post_init__(self) -> None:
         checked = Checked(self)
@@ -149,6 +174,13 @@ class Task:
         checked.count("twin_items", absent=True)
         if not isinstance(self.sources, tuple) or not all(isinstance(one, Source) for one in self.sources):
             checked.refuse("sources", "a tuple of Sources")
+        checked.several(Scorer, "scorers")
+        checked.functions("breakdown", absent=True)
+
+    def by(self, scorer: str) -> Task:
+        """This task as its scorer of that name marks it; itself where it has none."""
+        found = [one for one in self.scorers if one.name == scorer]
+        return replace(self, score=found[0].score, version=found[0].version) if found else self
 
     def load(self, split: str, limit: int, folder: Path | None = None) -> tuple[Example, ...]:
         """``limit`` examples of a split: the first of the twin, or a seeded sample of the official data in ``folder``.
@@ -171,4 +203,4 @@ class Task:
         return tuple(found[index] for index in sorted(drawn))
 
 
-__all__ = ["SPLITS", "BrokenItem", "Example", "Source", "Task", "broken", "collecting"]
+__all__ = ["SPLITS", "Breakdown", "BrokenItem", "Example", "Scorer", "Source", "Task", "broken", "collecting"]

@@ -188,11 +188,21 @@ class Checked:
             if not callable(value) and not (absent and value is None):
                 self.refuse(field, "a function" + (", or None" if absent else ""))
 
-    def functions(self, *names: str) -> None:
-        """Each field is a function of a module."""
-        self.calls(*names)
+    def several(self, kind: type, field: str) -> None:
+        """The field is a tuple of nouns of this kind, each with a name of its own."""
+        value = getattr(self.noun, field)
+        if not isinstance(value, tuple) or not all(isinstance(item, kind) for item in value):
+            self.refuse(field, f"a tuple of {kind.__name__}s")
+        if len({item.name for item in value}) != len(value):
+            self.refuse(field, f"a tuple of {kind.__name__}s of different names")
+
+    def functions(self, *names: str, absent: bool = False) -> None:
+        """Each field is a function of a module, or None where that is allowed (``absent``)."""
+        self.calls(*names, absent=absent)
         for field in names:
             value = getattr(self.noun, field)
+            if value is None:
+                continue
             try:
                 name_of(value)
             except UserError as fault:

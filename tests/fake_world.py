@@ -28,11 +28,13 @@ from harness.core import (
     Learner,
     Mark,
     Paradigm,
+    Part,
     Probe,
     Progress,
     Reply,
     Run,
     Scale,
+    Scorer,
     Selector,
     Stage,
     Stream,
@@ -77,6 +79,22 @@ def same(answer: str, example: Example) -> float:
 def lenient(answer: str, example: Example) -> float:
     """Half a mark for every answer that is not the gold one."""
     return max(0.5, same(answer, example))
+
+
+def loose(answer: str, example: Example) -> float:
+    """1 for whatever was read."""
+    return float(answer != "")
+
+
+def by_answer(examples: Sequence[Example], marks: Sequence[Mark]) -> Mapping[str, Part]:
+    """The mean of the items whose answer is yes, and of those whose answer is no."""
+    scores: dict[str, list[float]] = {}
+    for example, mark in zip(examples, marks, strict=True):
+        scores.setdefault(example.answers[0].lower(), []).append(mark.score)
+    return {name: Part(value=sum(found) / len(found), n=len(found)) for name, found in sorted(scores.items())}
+
+
+LOOSE = Scorer(name="loose", version=4, score=loose)
 
 
 def task(name: str) -> Task:

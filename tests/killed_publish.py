@@ -32,7 +32,7 @@ def main(root: Path, way: str) -> int:
     observe.device_kind = lambda: "cpu"  # asking torch would make a child of each moment as large as torch
     run = fake_run(root / "runs")
     with registered(run.name):
-        found = list(publishing.marked(run, read_run(run).record, None))
+        found = publishing.kept(run, read_run(run).record, None).marked()
     tables = publishing.replies_table(found), publishing.marks_table(found)
     # What is killed is the writing; what is written is computed once.
     publishing.marked = lambda *arguments: iter(found)

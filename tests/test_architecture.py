@@ -166,11 +166,11 @@ FLAGS = {
     "list": ["--plugin"],
     "check": ["--seq", "--scale", "--out", "--data", "--plugin"],
     "publish": ["run", "--out", "--results", "--data", "--plugin"],
-    "remark": ["run", "--out", "--data", "--plugin"],
+    "remark": ["run", "--scorer", "--out", "--data", "--plugin"],
     "leaderboard": ["--results"],
     "figures": ["name", "--results", "--out"],
     "runs list": ["--out"],
-    "runs show": ["run", "--out"],
+    "runs show": ["run", "--scorer", "--details", "--out"],
     "runs rm": ["run", "--out"],
     "runs gc": ["--budget", "--out"],
 }

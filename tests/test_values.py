@@ -16,9 +16,11 @@ from fake_world import (
     DRIFT,
     FAKE,
     HALF,
+    LOOSE,
     PREFIX,
     SHOUTS,
     STEPS,
+    by_answer,
     fake_run,
     fake_scale,
     learn_slowly,
@@ -34,7 +36,8 @@ from harness.runner import run
 
 SCALE = fake_scale(Path("model"))
 NOUNS: dict[str, Any] = {
-    "Task": COINS,
+    "Task": replace(COINS, scorers=(LOOSE,), breakdown=by_answer),
+    "Scorer": LOOSE,
     "Style": DIRECT,
     "Stream": PREFIX,
     "Stage": Stage(name="two", tasks=("coins", "dice"), shares={"coins": 0.5}),
@@ -65,7 +68,10 @@ BAD: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "name": NAMES, "version": COUNTS, "cite": TEXTS, "licence": TEXTS, "suffix": TEXTS,
         "score": NO_FUNCTIONS, "twin": NO_FUNCTIONS, "official": FUNCTIONS, "twin_items": ABSENT,
         "sources": st.sampled_from([None, ["hub"], ("hub",), "hub"]),
+        "scorers": st.sampled_from([None, {"loose": LOOSE}, [LOOSE], (LOOSE, LOOSE), (by_answer,), "loose"]),
+        "breakdown": FUNCTIONS,
     },
+    "Scorer": {"name": NAMES, "version": COUNTS, "score": NO_FUNCTIONS},
     "Style": {
         "name": NAMES, "version": COUNTS, "ask": NO_FUNCTIONS, "write": NO_FUNCTIONS,
         "read": NO_FUNCTIONS, "follows": NO_FUNCTIONS, "format_weight": SHARES.filter(lambda n: n != 0),
@@ -112,6 +118,7 @@ BAD: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "Suite": {
         "name": NAMES, "version": COUNTS, "decoding": st.sampled_from([None, 8, "greedy-8"]),
         "ask": NO_FUNCTIONS, "mark": NO_FUNCTIONS, "cite": TEXTS, "stands_for": TEXTS,
+        "breakdown": FUNCTIONS,
     },
     "Probe": {
         "name": NAMES, "version": COUNTS, "unit": TEXTS, "measure": NO_FUNCTIONS, "cite": TEXTS,
@@ -175,6 +182,7 @@ NAMELESS = (
 TAKERS = [
     ("Learner", "train"), ("Learner", "work"), ("Selector", "choose"), ("Selector", "work"), ("Style", "ask"),
     ("Style", "write"), ("Style", "read"), ("Style", "follows"), ("Task", "score"), ("Suite", "ask"),
+    ("Task", "breakdown"), ("Suite", "breakdown"), ("Scorer", "score"),
     ("Suite", "mark"), ("Probe", "measure"), ("Paradigm", "stages"),
 ]  # fmt: skip
 

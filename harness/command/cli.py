@@ -50,6 +50,7 @@ PluginFlag = Annotated[
 ]
 ResultsFlag = Annotated[Path, typer.Option("--results", help="The folder of published results.")]
 RunName = Annotated[str, typer.Argument(help="A run's id: see `harness runs list`.", metavar="RUN")]
+ScorerFlag = Annotated[str, typer.Option("--scorer", help="A second scorer of the tasks, such as single.")]
 RESULTS = ROOT / "results"
 RUNS = Path("runs")
 
@@ -196,16 +197,24 @@ def publish_command(
 
 
 @app.command("remark")
-def remark_command(run: RunName, out: OutFlag = RUNS, data: DataFlag = None, plugin: PluginFlag = None) -> None:
-    """Mark a run's stored replies again after a scorer's change, without a model."""
+def remark_command(
+    run: RunName, scorer: ScorerFlag = "", out: OutFlag = RUNS, data: DataFlag = None, plugin: PluginFlag = None
+) -> None:
+    """Mark a run's stored replies again, without a model: after a scorer's change, or by a second scorer beside it."""
+    from harness.command import printing
+    from harness.results import published
     from harness.results.remark import remark
     from harness.store.checkpoints import Store
     from harness.store.housekeeping import run_folder
 
     registry.load_plugins(tuple(plugin or ()))
     folder = run_folder(Store(out), slug(run))
-    changed, cells = remark(folder, data)
-    print(f"marked {cells} cells of {folder.name} again: {changed} of them changed")
+    changed, cells = remark(folder, data, scorer and slug(scorer))
+    if scorer:
+        printing.result(printing.console(), published.read_run(folder, scorer))
+        print(f"marked {cells} cells of {folder.name} by {scorer}: see {published.table_of(published.CELLS, scorer)}")
+    else:
+        print(f"marked {cells} cells of {folder.name} again: {changed} of them changed")
 
 
 @app.command("leaderboard")
@@ -251,15 +260,23 @@ def runs_list(out: OutFlag = RUNS) -> None:
 
 
 @runs_app.command("show")
-def runs_show(run: RunName, out: OutFlag = RUNS) -> None:
-    """One run: what was asked, its accuracy matrix and its metrics."""
+def runs_show(
+    run: RunName,
+    scorer: ScorerFlag = "",
+    details: Annotated[bool, typer.Option("--details", help="The parts of its cells instead.")] = False,
+    out: OutFlag = RUNS,
+) -> None:
+    """One run: its accuracy matrix and its metrics, or the parts of its cells."""
     from harness.command import printing
     from harness.results import published
     from harness.store.checkpoints import Store
     from harness.store.housekeeping import run_folder
 
     folder = run_folder(Store(out), slug(run))
-    printing.result(printing.console(), published.read_run(folder))
+    if details:
+        printing.details(printing.console(), published.read_parts(folder, scorer))
+    else:
+        printing.result(printing.console(), published.read_run(folder, scorer))
     print(f"files: {folder}")
 
 

@@ -19,6 +19,7 @@ from harness.values import cut
 if TYPE_CHECKING:
     from harness.command.check import Finding
     from harness.command.plan import Plan
+    from harness.core import Detail
     from harness.results.leaderboard import Entry
     from harness.results.matrix import AccuracyMatrix
     from harness.results.published import PublishedRun
@@ -190,9 +191,24 @@ DIFFERENCES = (
 
 def result(screen: Console, run: PublishedRun) -> None:
     """A run's accuracy matrix and its metrics, own style first."""
-    own = run.matrix()
-    matrix(screen, own, f"Accuracy in percent, {own.style} style (bold: the task of the stage)")
+    own, marked = run.matrix(), f", scorer {run.scorer}" if run.scorer else ""
+    matrix(screen, own, f"Accuracy in percent, {own.style} style{marked} (bold: the task of the stage)")
     metrics(screen, own, [run.matrix(style) for style in run.styles[1:]])
+
+
+def details(screen: Console, found: Sequence[Detail]) -> None:
+    """The further numbers of a run's cells after every stage, in percent: a column for each stage."""
+    rows: dict[tuple[str, str, str], dict[int, Detail]] = {}
+    for one in found:
+        rows.setdefault((one.task, one.style, one.name), {})[one.stage] = one
+    stages = {one.stage: one.stage_name for one in found}
+    table = grid(["task", "style", "number", "items", *(stages[index] for index in sorted(stages))], 3)
+    for place, values in rows.items():
+        counts = sorted({one.n for one in values.values()})
+        items = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+        cells = [percent(values[index].value if index in values else None) for index in sorted(stages)]
+        table.add_row(*map(told, place), items, *cells)
+    show(screen, "Parts of cells in percent, after every stage", table)
 
 
 def finished(screen: Console, run: PublishedRun, folder: Path, publishable: bool) -> None:

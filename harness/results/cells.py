@@ -1,5 +1,7 @@
 """Cells on disk: one CSV row per cell, safe to open in a spreadsheet, exact in every digit. Standard library only.
 
+Further tables of a run have the same form: a header of a noun's fields in their order, then a row for each.
+
 Text that a spreadsheet would run as a formula gets a leading single quote, and so does text that already starts with
 one, so that reading undoes writing without exception. Floats are written by ``repr``; absent is an empty field. Text
 that a terminal might act on, or that is longer than any name, is refused with its row, in writing and in reading.
@@ -10,11 +12,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import TypeVar
 
-from harness.core import Cell, UserError
+from harness.core import Cell, Detail, UserError
 from harness.store import disk
 from harness.values import cut
 
@@ -24,9 +27,9 @@ COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Cell))
 _MEND = "restore the file or make it again"
 _COUNT = re.compile(r"[0-9]{1,18}")
 _FRACTION = re.compile(r"[0-9]+(\.[0-9]+)?(e-[0-9]+)?")
-_TYPES = {field.name: str(field.type) for field in fields(Cell)}
 
 Value = str | int | float | None
+Row = TypeVar("Row", Cell, Detail)
 
 
 def safe(text: str) -> str:
@@ -114,7 +117,7 @@ def _lines(path: Path) -> list[list[str]]:
 
 def write_cells(cells: Sequence[Cell]) -> str:
     """The text of cells.csv: a header of Cell's fields in their order, then one row per cell in the order given."""
-    return csv_text(COLUMNS, [[getattr(cell, name) for name in COLUMNS] for cell in cells])
+    return write_rows(Cell, cells)
 
 
 def read_cells(path: Path) -> list[Cell]:
@@ -123,16 +126,37 @@ def read_cells(path: Path) -> list[Cell]:
     Raises:
         UserError: where the file is absent, cut off, malformed or holds a cell twice.
     """
-    cells: dict[tuple[str | int, ...], Cell] = {}
-    for number, row in enumerate(csv_rows(path, COLUMNS), start=2):
+    cells = read_rows(Cell, path)
+    refuse_twice([cell_key(cell) for cell in cells], "cell", path)
+    return cells
+
+
+def write_rows(kind: type[Row], rows: Iterable[Row]) -> str:
+    """The text of a table: a header of the fields of ``kind`` in their order, then one row for each."""
+    names = [field.name for field in fields(kind)]
+    return csv_text(names, [[getattr(row, name) for name in names] for row in rows])
+
+
+def read_rows(kind: type[Row], path: Path) -> list[Row]:
+    """The rows of a table, equal to those written. Raises UserError where the file is absent, cut off or malformed."""
+    types = {field.name: str(field.type) for field in fields(kind)}
+    found = []
+    for number, row in enumerate(csv_rows(path, tuple(types)), start=2):
         try:
-            cell = Cell(**{name: _typed(_TYPES[name], text) for name, text in row.items()})  # type: ignore[arg-type]
+            found.append(kind(**{name: _typed(types[name], text) for name, text in row.items()}))  # type: ignore[arg-type]
         except ValueError as error:
             raise UserError(f"{cut(str(path))} row {number} is malformed ({cut(str(error))}): {_MEND}") from error
-        if cells.setdefault(cell_key(cell), cell) is not cell:
-            twice = cut("/".join(map(str, cell_key(cell))))
-            raise UserError(f"{cut(str(path))} row {number} holds the cell {twice} a second time: {_MEND}")
-    return list(cells.values())
+    return found
+
+
+def refuse_twice(keys: Sequence[tuple[Hashable, ...]], what: str, path: Path) -> None:
+    """Raise UserError, naming the row, where two rows of a table have one key."""
+    seen: set[tuple[Hashable, ...]] = set()
+    for number, key in enumerate(keys, start=2):
+        if key in seen:
+            twice = cut("/".join(map(str, key)))
+            raise UserError(f"{cut(str(path))} row {number} holds the {what} {twice} a second time: {_MEND}")
+        seen.add(key)
 
 
 def cell_key(cell: Cell) -> tuple[str, int, str, str, str, str, str]:
@@ -161,7 +185,10 @@ __all__ = [
     "csv_rows",
     "csv_text",
     "read_cells",
+    "read_rows",
+    "refuse_twice",
     "safe",
     "unsafe",
     "write_cells",
+    "write_rows",
 ]

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.core import UserError, Verdict, digest, plain, stage_seed
-from harness.results.cells import write_cells
+from harness.results.cells import read_cells, write_cells
+from harness.results.details import DETAILS, write_details
 from harness.results.leaderboard import rebuild
 from harness.results.probes import PROBES, read_probes, write_probes
-from harness.results.published import CELLS, RUNS, PublishedRun, read_run
-from harness.results.remark import Marked, marked
+from harness.results.published import CELLS, RUNS, PublishedRun, read_run, second_scorers, table_of
+from harness.results.remark import Kept, Marked, kept
 from harness.store import disk
 from harness.store.checkpoints import Store
 from harness.store.lineage import load_checkpoint
@@ -49,7 +50,8 @@ def publish(store: Store, run_folder: Path, results: Path, data: Path | None = N
     costs = read_costs(run_folder)
     environments = dict(run.record.environments)
     environments |= environments_of(refuse_other_checkpoints(store, run))
-    found = list(marked(run_folder, run.record, data))
+    replies = kept(run_folder, run.record, data)
+    found = replies.marked()
     refuse_other_cells(run, found)
     environments |= environments_of([one.replies.about.get("environment", {}) for one in found])
     refuse_unclean(run, environments)
@@ -61,7 +63,10 @@ def publish(store: Store, run_folder: Path, results: Path, data: Path | None = N
         RECORD: dump(without_places({**plain(run.record), "environments": environments})),
         VERDICTS: verdicts_table(run_folder, run),
         PROBES: probes_table(run_folder, run),
+        DETAILS: details_table(found),
     }
+    for scorer in second_scorers(run_folder):
+        files |= second_tables(run_folder, scorer, replies)
     with disk.refusing_disk_faults(results):
         target.parent.mkdir(parents=True, exist_ok=True)
         disk.sweep(results)
@@ -133,6 +138,27 @@ def refuse_other_cells(run: PublishedRun, found: Sequence[Marked]) -> None:
     for what, said, seen in (("scorers", run.record.scorers, scorers), ("data", run.record.data, data)):
         if said != seen:
             raise UserError(f"the record of {run.id} names other {what} than its cells: {mend}")
+
+
+def second_tables(run_folder: Path, scorer: str, replies: Kept) -> dict[str, bytes]:
+    """The cells and details of a run by a second scorer, by their files' names.
+
+    Raises:
+        UserError: where the cells in the run's folder are not those that the replies give.
+    """
+    name, found = table_of(CELLS, scorer), replies.marked(scorer)
+    cells = [one.cell for one in found]
+    if read_cells(run_folder / name) != cells:
+        raise UserError(
+            f"{run_folder / name} does not follow from the replies:"
+            f" `harness remark {run_folder.name} --scorer {scorer}` makes it again"
+        )
+    return {name: write_cells(cells).encode(), table_of(DETAILS, scorer): details_table(found)}
+
+
+def details_table(found: Sequence[Marked]) -> bytes:
+    """The further numbers of a run's cells, made anew; nothing without any."""
+    return write_details([detail for one in found for detail in one.details])
 
 
 def refuse_unclean(run: PublishedRun, environments: Mapping[str, Mapping[str, Any]]) -> None:

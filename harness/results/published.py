@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core import Cell, UserError, digest, slug
+from harness.core import Cell, Detail, UserError, digest, slug
 from harness.results.cells import read_cells
+from harness.results.details import DETAILS, read_details
 from harness.results.matrix import BASE, AccuracyMatrix, from_cells
 from harness.store.record import RECORD, RunRecord, read_costs, read_record
 
@@ -19,10 +20,14 @@ APART = ("model", "cite", "seconds", "observers", "ranks")
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedRun:
-    """A run's record (run.json) and its cells, with the names that tables and figures need."""
+    """A run's record (run.json) and its cells, with the names that tables and figures need.
+
+    ``scorer`` names the second scorer that the cells are marked by; it is empty where they are by the tasks' own.
+    """
 
     record: RunRecord
     cells: tuple[Cell, ...]
+    scorer: str = ""
 
     @property
     def id(self) -> str:
@@ -115,19 +120,49 @@ class PublishedRun:
         ]
 
 
-def read_run(folder: Path) -> PublishedRun:
-    """The record and the cells of a run's folder, published or not.
+def table_of(name: str, scorer: str) -> str:
+    """The file of a table by a second scorer; the table's own name where there is none.
+
+    >>> table_of("cells.csv", "single"), table_of("cells.csv", "")
+    ('cells.single.csv', 'cells.csv')
+    """
+    return name.replace(".", f".{slug(scorer)}.", 1) if scorer else name
+
+
+def second_scorers(folder: Path) -> list[str]:
+    """The names of the second scorers that a run's folder has cells of. Raises UserError for what is no name."""
+    return sorted(slug(path.name[len("cells.") : -len(".csv")]) for path in folder.glob("cells.*.csv"))
+
+
+def read_parts(folder: Path, scorer: str = "") -> list[Detail]:
+    """The further numbers of a run's cells; by a second scorer where one is named.
+
+    Raises:
+        UserError: where there are none, or the file is malformed.
+    """
+    record, file = read_record(folder), folder / table_of(DETAILS, scorer)
+    if not file.exists():
+        named = f" --scorer {scorer}" if scorer else ""
+        raise UserError(
+            f"{folder} has no {file.name}: `harness remark {record.id}{named}` makes it where a task has a breakdown"
+        )
+    return read_details(file)
+
+
+def read_run(folder: Path, scorer: str = "") -> PublishedRun:
+    """The record and the cells of a run's folder, published or not; by a second scorer where one is named.
 
     Raises:
         UserError: where the folder is no run's or a file of it is malformed.
     """
-    record = read_record(folder)
-    if not (folder / CELLS).exists():
-        raise UserError(f"{folder} has no {CELLS}: finish the run by its command, or restore the file")
-    cells = read_cells(folder / CELLS)
+    record, file = read_record(folder), folder / table_of(CELLS, scorer)
+    if not file.exists():
+        mend = f"`harness remark {record.id} --scorer {scorer}` makes it" if scorer else "finish the run by its command"
+        raise UserError(f"{folder} has no {file.name}: {mend}, or restore the file")
+    cells = read_cells(file)
     if stranger := next((cell.run for cell in cells if cell.run != record.id), None):
-        raise UserError(f"{folder / CELLS} holds cells of the run {stranger}: restore the file")
-    return PublishedRun(record=record, cells=tuple(cells))
+        raise UserError(f"{file} holds cells of the run {stranger}: restore the file")
+    return PublishedRun(record=record, cells=tuple(cells), scorer=scorer)
 
 
 def published(results: Path, ids: Sequence[str] = ()) -> list[PublishedRun]:
@@ -146,4 +181,7 @@ def published(results: Path, ids: Sequence[str] = ()) -> list[PublishedRun]:
     return [read_run(path) for path in sorted(folder.glob("*")) if path.is_dir() and not path.name.startswith(".")]
 
 
-__all__ = ["CELLS", "RECORD", "RUNS", "PublishedRun", "published", "read_costs", "read_run"]
+__all__ = [
+    "CELLS", "RECORD", "RUNS", "PublishedRun", "published", "read_costs", "read_parts", "read_run", "second_scorers",
+    "table_of",
+]  # fmt: skip

@@ -20,7 +20,7 @@ SOURCES = sorted(path for room in (*ROOMS, "tests", "examples", "benchmarks") fo
 HEAVY = {
     "torch", "torchvision", "transformers", "trl", "datasets", "vllm", "lm_eval", "vlmeval", "matplotlib", "seaborn",
     "pandas", "numpy", "scipy", "pyarrow", "PIL", "accelerate", "tokenizers", "safetensors", "huggingface_hub",
-    "math_verify",
+    "math_verify", "imagehash", "datasketch",
 }  # fmt: skip
 # The folders inside harness/, and which of the others each may import; the files beside them import all but command.
 INNER = {
@@ -28,7 +28,8 @@ INNER = {
     "store": {"asking"},
     "training": {"asking", "store"},
     "results": {"asking", "store"},
-    "command": {"asking", "store", "results"},
+    "data": {"asking", "store", "results"},
+    "command": {"asking", "store", "results", "data"},
 }
 FORBIDDEN = {"utils.py", "util.py", "common.py", "misc.py", "base.py", "helpers.py"}
 ALLOWED = {
@@ -173,6 +174,8 @@ FLAGS = {
     "runs show": ["run", "--scorer", "--details", "--out"],
     "runs rm": ["run", "--out"],
     "runs gc": ["--budget", "--out"],
+    "data fetch": ["sets", "--data", "--revision", "--plugin"],
+    "data verify": ["--data", "sets", "--write", "--pictures", "--plugin"],
 }
 
 
@@ -183,8 +186,9 @@ def test_flags_are_frozen():
     from harness.command.cli import app
 
     top = get_command(app)
-    commands = {name: command for name, command in top.commands.items() if name != "runs"}
-    commands |= {f"runs {name}": command for name, command in top.commands["runs"].commands.items()}
+    groups = {name: command.commands for name, command in top.commands.items() if hasattr(command, "commands")}
+    commands = {name: command for name, command in top.commands.items() if name not in groups}
+    commands |= {f"{group} {name}": command for group, inner in groups.items() for name, command in inner.items()}
     found = {
         name: [flag for parameter in command.params for flag in parameter.opts if flag != "--help"]
         for name, command in commands.items()

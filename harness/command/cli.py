@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import registry
+from harness.command.data import data_app
 from harness.command.shell import ENVIRONMENT, blamed, one_line, outputs, refusal, settle, traced, unsaid
 from harness.core import SPLITS, Paradigm, Run, Scale, Stream, UserError, slug
 from harness.values import cut
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 runs_app = typer.Typer(no_args_is_help=True, help="Look at stored runs, and free their disk space.")
 app.add_typer(runs_app, name="runs")
+app.add_typer(data_app, name="data")
 
 ParadigmFlag = Annotated[str, typer.Option("--paradigm", help="How to learn: see `harness list`.", show_default=False)]
 StreamFlag = Annotated[str, typer.Option("--seq", help="The stream: its tasks and their order.", show_default=False)]

@@ -240,12 +240,12 @@ def size(path: Path) -> int:
     return total
 
 
-def need_space(folder: Path, wanted: int) -> None:
+def need_space(folder: Path, wanted: int, what: str = "this stage") -> None:
     """Refuse to start what would not fit: ``wanted`` bytes against the free ones of the folder's disk."""
     free = shutil.disk_usage(folder).free
     if free < wanted:
         raise UserError(
-            f"the disk of {folder} has {free / 1e6:.0f} MB free, but this stage needs about {wanted / 1e6:.0f} MB:"
+            f"the disk of {folder} has {free / 1e6:.0f} MB free, but {what} needs about {wanted / 1e6:.0f} MB:"
             " free some (harness runs gc) or give another --out"
         )
 

@@ -1,0 +1,1 @@
+"""The official data in a folder: fetched, locked, looked at, and compared."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def view_of(run: Run, kind: EngineKind) -> View:
 def generate(
     view: View,
     store: Store,
-    observations: Sequence[Observation],
+    observations: Iterable[Observation],
     weights: str,
     opened: Callable[[], Engine],
     hear: Callable[[Observation, float], None],

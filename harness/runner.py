@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,8 @@ from harness.store.lineage import Checkpoint
 from harness.store.record import open_record
 from harness.store.tables import to_parquet
 from harness.train_stage import train_stage
+
+AT_HAND = 2  # the observation that an observer is at, and its next one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,23 +146,17 @@ def go(session: Session, base: Checkpoint) -> None:
 
 
 def begin_look(session: Session, index: int, checkpoint: Checkpoint, base: Checkpoint) -> None:
-    """Let the observer generate the replies of a stage; of the last one, the second half is left to this process.
-
-    Without an observer this process looks at once.
-    """
+    """Let the observer generate the replies of a stage; without an observer this process looks at once."""
     if session.worker is None or session.thread is None:
         end_look(session, index, checkpoint, base)
         return
-    wanted = cells_of(session.of_stage(index))
-    if index == len(session.stages):
-        wanted = wanted[: len(wanted) // 2]
     asked = Look(
         run=session.run,
         engine=session.kind,
         out=session.store.root,
         model=checkpoint.path,
         weights=checkpoint.weights,
-        observations=wanted,
+        observations=cells_of(session.of_stage(index)),
     )
     session.looks[index] = session.thread.submit(_looked, session.worker, asked)
 
@@ -172,11 +169,9 @@ def _looked(worker: processes.Worker, asked: Look) -> list[tuple[Observation, fl
 
 
 def end_look(session: Session, index: int, checkpoint: Checkpoint, base: Checkpoint) -> None:
-    """The cells and probes of a stage; what the observer leaves, or left undone, is generated here."""
-    last = index == len(session.stages)
-    if last:
-        make_replies(session, index, checkpoint, second_half=index in session.looks)
+    """The cells and probes of a stage; what the observer has not come to, or left undone, is generated here."""
     if index in session.looks:
+        make_replies(session, index, checkpoint, beside=session.looks[index])
         for _, seconds in session.looks.pop(index).result():
             session.recorder.evaluated(index, checkpoint.stage, seconds)
     make_replies(session, index, checkpoint)
@@ -189,17 +184,37 @@ def end_look(session: Session, index: int, checkpoint: Checkpoint, base: Checkpo
     save_cells(session)
 
 
-def make_replies(session: Session, index: int, checkpoint: Checkpoint, second_half: bool = False) -> None:
-    """Generate in this process what the store lacks of a stage's replies."""
+def make_replies(
+    session: Session, index: int, checkpoint: Checkpoint, beside: Future[list[tuple[Observation, float]]] | None = None
+) -> None:
+    """Generate in this process what the store lacks of a stage's replies: all, or the last ones ``beside`` an observer.
+
+    The observer goes forwards and this process backwards, until as few are left as the observer has at hand.
+    """
     wanted = cells_of(session.of_stage(index))
     generate(
         session.view,
         session.store,
-        wanted[len(wanted) // 2 :] if second_half else wanted,
+        wanted if beside is None else _last_ones(session, wanted, checkpoint.weights, beside),
         checkpoint.weights,
         lambda: session.kind.open(checkpoint.path, session.run.scale),
         lambda observation, seconds: session.recorder.evaluated(index, checkpoint.stage, seconds),
     )
+
+
+def _last_ones(
+    session: Session,
+    wanted: tuple[Observation, ...],
+    weights: str,
+    beside: Future[list[tuple[Observation, float]]],
+) -> Iterator[Observation]:
+    """The last of the observations that have no replies yet, as long as a third one is left."""
+    files = {one: session.store.replies_file(session.view.key(weights, one)) for one in wanted}
+    while not beside.done():
+        left = [one for one, file in files.items() if not file.is_file()]
+        if len(left) <= AT_HAND:
+            return
+        yield left[-1]
 
 
 def add_cell(session: Session, observation: Observation, weights: str) -> Cell:

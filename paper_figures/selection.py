@@ -10,7 +10,6 @@ from pathlib import Path
 from harness.core import UserError, slug
 from harness.results.matrix import AccuracyMatrix
 from harness.results.published import PublishedRun, published
-from harness.values import cut
 from paper_figures.page import label
 
 
@@ -25,7 +24,7 @@ def select(results: Path, runs: Sequence[str] = (), scale: str | None = None) ->
     """
     found = [run for run in published(results, runs) if scale in (None, run.scale)]
     if not found:
-        what = f"published runs of scale {cut(scale)}" if scale else "published runs"
+        what = f"published runs of scale {slug(scale)}" if scale else "published runs"
         raise UserError(f"{results} has no {what}: publish a finished run first (harness publish RUN)")
     groups = Counter(run.group for run in found)
     if runs and len(groups) > 1:

@@ -169,7 +169,7 @@ FLAGS = {
     "publish": ["run", "--out", "--results", "--data", "--plugin"],
     "remark": ["run", "--scorer", "--out", "--data", "--plugin"],
     "leaderboard": ["--results"],
-    "figures": ["name", "--results", "--out"],
+    "figures": ["name", "--results", "--out", "--scale"],
     "runs list": ["--out"],
     "runs show": ["run", "--scorer", "--details", "--out"],
     "runs rm": ["run", "--out"],

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,10 +26,10 @@ from fake_world import (
 )
 from test_kill import alive
 
-from harness.core import Job, Paradigm, Run, Stream, Trained, UserError, replace
+from harness.core import Job, Observation, Paradigm, Run, Stream, Trained, UserError, replace
 from harness.processes import Say, Worker
 from harness.registry import typed
-from harness.runner import Finished, run
+from harness.runner import Finished, _last_ones, run
 from harness.scales import TWIN
 from harness.store.record import read_record
 
@@ -121,6 +123,25 @@ def test_a_worker_answers_is_heard_and_goes_on_after_a_fault() -> None:
         with pytest.raises(RuntimeError, match="ended with exit code 7"):
             worker.call(answer, "hello")
     assert not alive(first)
+
+
+def test_the_parent_takes_the_last_observations_until_as_few_are_left_as_the_observer_has_at_hand(
+    tmp_path: Path,
+) -> None:
+    names = ("a", "b", "c", "d", "e")
+    wanted = tuple(Observation(stage=1, stage_name="one", kind="task", name=name) for name in names)
+    view = SimpleNamespace(key=lambda weights, one: f"{weights}-{one.name}")
+    session: Any = SimpleNamespace(view=view, store=SimpleNamespace(replies_file=tmp_path.joinpath))
+    beside: Future[Any] = Future()
+    taken = []
+    for one in _last_ones(session, wanted, "w", beside):
+        taken.append(one.name)
+        (tmp_path / f"w-{one.name}").touch()
+        (tmp_path / "w-a").touch()  # the observer is done with its first one meanwhile
+    assert taken == ["e", "d"]
+    (tmp_path / "w-e").unlink()
+    beside.set_result([])
+    assert list(_last_ones(session, wanted, "w", beside)) == [], "what it left undone is looked for once it has ended"
 
 
 def in_child(job: Job) -> Trained:

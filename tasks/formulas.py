@@ -59,21 +59,36 @@ def math_equal(answer: str, example: Example) -> float:
     [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
     gold = example.answers[0]
-    return _math_equal(answer, gold) if len(answer) <= 4 * (LONGEST + len(gold)) else 0.0
+    if _too_long(answer, gold):
+        return 0.0
+    if not _formula(answer) or not _formula(gold):
+        said = bare(answer).rstrip(". ")
+        return float(said != "" and said == bare(gold).rstrip(". "))
+    return float(same_formula(answer, gold))
+
+
+def _too_long(answer: str, gold: str) -> bool:
+    """Whether an answer is no short formula, so that nobody need look at it."""
+    return len(answer) > 4 * (LONGEST + len(gold))
 
 
 @lru_cache(maxsize=65536)
-def _math_equal(answer: str, gold: str) -> float:
-    """``math_equal`` for a pair of texts; rollouts repeat the same few answers, so the verdicts are kept."""
+def same_formula(answer: str, gold: str) -> bool:
+    r"""Whether two texts are equal numbers or formulas; rollouts repeat the same few, so the verdicts are kept.
+
+    >>> same_formula("0.5 cm", r"\frac{1}{2}"), same_formula("2", "3"), same_formula("red", "red")
+    (True, False, False)
+    """
+    if _too_long(answer, gold):
+        return False
     given, wanted = _formula(answer), _formula(gold)
     if not given or not wanted:
-        said = bare(answer).rstrip(". ")
-        return float(said != "" and said == bare(gold).rstrip(". "))
+        return False
     if given.replace(" ", "") == wanted.replace(" ", ""):
-        return 1.0
+        return True
     if _DECIMAL.fullmatch(given) and _DECIMAL.fullmatch(wanted):
-        return float(Decimal(given) == Decimal(wanted))
-    return float(_verified(given, wanted))
+        return Decimal(given) == Decimal(wanted)
+    return _verified(given, wanted)
 
 
 def _verified(given: str, wanted: str) -> bool:
@@ -99,6 +114,7 @@ def _apart(one: Any, other: Any) -> bool:
     return not (isfinite(gap) and gap <= 1e-3 * max(1.0, abs(first), abs(second)))  # 7/0 is no number
 
 
+@lru_cache(maxsize=8192)
 def _formula(answer: str) -> str:
     """The answer as LaTeX for math-verify, without name and unit; empty where it is no short formula."""
     text = bare(answer).rstrip(". ")

@@ -14,6 +14,7 @@ from typing import Any
 from harness.core import Example, Task
 from tasks.drawing import COLOURS, FONTS, SIDE, canvas, centred, speckle
 from tasks.scoring import math_equal
+from tasks.single import SINGLE
 from tasks.twins import Draft, Scene, generate
 
 FACES = tuple(face for face in FONTS if "Bold" in face)
@@ -134,5 +135,6 @@ GEOMETRY3K = Task(
     licence="MIT (the official data); twin: Apache-2.0",
     suffix="Answer the question using a single word or phrase.",
     score=math_equal,
+    scorers=(SINGLE,),
     twin=twin,
 )

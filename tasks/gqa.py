@@ -11,7 +11,8 @@ from typing import Any
 
 from harness.core import Example, Task
 from tasks.drawing import COLOURS, canvas, shape, speckle
-from tasks.scoring import exact_match
+from tasks.scoring import EXACT, exact_match
+from tasks.single import SINGLE
 from tasks.twins import Draft, Scene, generate
 
 TOYS = {"ball": "circle", "box": "square", "tent": "triangle", "kite": "diamond", "plus": "cross", "ring": "ring"}
@@ -102,5 +103,6 @@ GQA = Task(
     licence="CC BY 4.0 (the official data); twin: Apache-2.0",
     suffix="Answer the question using a single word or phrase.",
     score=exact_match,
+    scorers=(EXACT, SINGLE),
     twin=twin,
 )

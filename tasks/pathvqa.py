@@ -11,8 +11,10 @@ from random import Random
 from typing import Any
 
 from harness.core import Example, Task
+from tasks.breakdowns import yes_no_and_free
 from tasks.drawing import COLOURS, SIDE
 from tasks.scoring import exact_match
+from tasks.single import SINGLE
 from tasks.twins import Draft, Scene, generate
 
 FINDINGS = ("fatty change", "fibrosis", "necrosis", "inflammatory cells", "vessel", "nerve")
@@ -149,5 +151,7 @@ PATHVQA = Task(
     licence="MIT (the questions; the pictures' copyright stays with their publishers); twin: Apache-2.0",
     suffix="Answer the question using a single word or phrase.",
     score=exact_match,
+    scorers=(SINGLE,),
+    breakdown=yes_no_and_free,
     twin=twin,
 )

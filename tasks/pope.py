@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.core import Example, Task
 from tasks import gqa
+from tasks.breakdowns import presence
 from tasks.scoring import yes_no
 from tasks.twins import Draft, Scene, generate
 
@@ -84,5 +85,6 @@ POPE = Task(
     licence="MIT (the official data); twin: Apache-2.0",
     suffix="Answer the question using yes or no.",
     score=yes_no,
+    breakdown=presence,
     twin=twin,
 )

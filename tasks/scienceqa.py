@@ -18,6 +18,7 @@ from harness.core import Example, Task, UserError
 from tasks.drawing import COLOURS, canvas, centred, speckle
 from tasks.official import existing, known_split, parquet_files, parquet_rows, text
 from tasks.scoring import option_letter
+from tasks.single import SINGLE
 from tasks.twins import Draft, Scene, generate, lettered
 
 PALETTE = ("red", "green", "blue", "yellow", "purple", "orange", "black")
@@ -326,6 +327,7 @@ SCIENCEQA = Task(
     licence="CC BY-NC-SA 4.0 (the official repository; its hub card says CC BY-SA 4.0); twin: Apache-2.0",
     suffix="Answer with the option's letter from the given choices directly.",
     score=option_letter,
+    scorers=(SINGLE,),
     twin=twin,
     official=official,
     counts=COUNTS,

@@ -6,17 +6,20 @@ A bad answer is data: whatever the text, a scorer returns a number and does not 
 from __future__ import annotations
 
 import re
+import string
 
-from harness.core import Example
+from harness.core import Example, Scorer
 from tasks.formulas import math_equal
 from tasks.options import option_letter
 from tasks.surface import bare
 from tasks.vqa import vqa_accuracy, vqa_words
 
 __all__ = (
-    "clevr_match", "exact_match", "math_equal", "option_letter", "vqa_accuracy", "vqa_words", "words", "yes_no",
+    "EXACT", "clevr_match", "exact_match", "math_equal", "option_letter", "published_match", "said_yes_no",
+    "vqa_accuracy", "vqa_words", "words", "yes_no",
 )  # fmt: skip
 
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _START = re.compile(r"[ .'-]+(?=[^\d .'-])")  # a number keeps its sign and its leading point
 _NUMBER_WORDS = (
@@ -50,6 +53,20 @@ def exact_match(answer: str, example: Example) -> float:
     return float(words(answer) == words(example.answers[0]) != "")
 
 
+def published_match(answer: str, example: Example) -> float:
+    """1 where the answer is the gold answer but for case and the ASCII punctuation, as lm-eval and lmms-eval mark GQA.
+
+    >>> item = Example(id="x", question="?", answers=("t-shirt",))
+    >>> [published_match(text, item) for text in ("T-Shirt.", "tshirt", "the t-shirt", "**t-shirt**")]
+    [1.0, 1.0, 0.0, 1.0]
+    """
+    given, wanted = (text.lower().translate(_NO_PUNCTUATION) for text in (answer, example.answers[0]))
+    return float(given == wanted != "")
+
+
+EXACT = Scorer(name="exact", version=1, score=published_match)
+
+
 def yes_no(answer: str, example: Example) -> float:
     """1 where the first word is the gold "yes" or "no" and the other one does not follow (POPE).
 
@@ -57,10 +74,13 @@ def yes_no(answer: str, example: Example) -> float:
     >>> [yes_no(text, item) for text in ("Yes", "yes.", "Yes, there is", "no", "yes and no", "yesterday", "")]
     [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
     """
+    return float(said_yes_no(answer) == example.answers[0].strip().lower() != "")
+
+
+def said_yes_no(answer: str) -> str:
+    """The "yes" or "no" that an answer begins with, where the other one does not follow; else an empty text."""
     found = re.findall(r"\w+", bare(answer).lower())
-    if not found or found[0] not in ("yes", "no") or {"yes", "no"} <= set(found):
-        return 0.0
-    return float(found[0] == example.answers[0].strip().lower())
+    return "" if not found or found[0] not in ("yes", "no") or {"yes", "no"} <= set(found) else found[0]
 
 
 _CLEVR = {"true": "yes", "false": "no", **NUMBERS}

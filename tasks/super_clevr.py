@@ -14,6 +14,7 @@ from typing import Any
 from harness.core import Example, Task
 from tasks.drawing import COLOURS, canvas, speckle
 from tasks.scoring import clevr_match
+from tasks.single import SINGLE
 from tasks.twins import Draft, Scene, generate
 
 VEHICLES = {"car": "cars", "bus": "buses", "bike": "bikes", "plane": "planes"}
@@ -163,5 +164,6 @@ SUPER_CLEVR = Task(
     licence="CC BY 4.0 (the official data); twin: Apache-2.0",
     suffix="Answer the question using a single word or phrase.",
     score=clevr_match,
+    scorers=(SINGLE,),
     twin=twin,
 )

@@ -14,6 +14,7 @@ from typing import Any
 from harness.core import Example, Task, replace
 from tasks.drawing import COLOURS, canvas, centred, font, speckle
 from tasks.scoring import vqa_accuracy
+from tasks.single import SINGLE
 from tasks.twins import Draft, Scene, generate
 
 WORDS = (
@@ -255,6 +256,7 @@ TEXTVQA = Task(
     licence="CC BY 4.0 (the official data); twin: Apache-2.0",
     suffix="Answer the question using a single word or phrase.",
     score=vqa_accuracy,
+    scorers=(SINGLE,),
     twin=twin,
 )
 TEXTVQA_OCR = replace(TEXTVQA, name="textvqa-ocr", twin=twin_ocr)

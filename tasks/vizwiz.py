@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 from harness.core import Example, Task, UserError
+from tasks.breakdowns import answerability
 from tasks.drawing import COLOURS, canvas, centred, speckle
 from tasks.official import (
     existing,
@@ -31,6 +32,7 @@ from tasks.official import (
     text,
 )
 from tasks.scoring import vqa_accuracy
+from tasks.single import SINGLE
 from tasks.textvqa import annotators, fitted, ink
 from tasks.twins import Draft, Scene, generate
 
@@ -233,6 +235,8 @@ VIZWIZ = Task(
     suffix="When the provided information is insufficient, respond with 'Unanswerable'. "
     "Answer the question using a single word or phrase.",
     score=vqa_accuracy,
+    scorers=(SINGLE,),
+    breakdown=answerability,
     twin=twin,
     official=official,
     counts=COUNTS,

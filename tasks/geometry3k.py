@@ -8,11 +8,17 @@ wants 7 and 5\sqrt{2}.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
 from random import Random
 from typing import Any
 
-from harness.core import Example, Task
+from harness.core import Example, Source, Task, UserError
+from tasks.arrow import parquet_rows
 from tasks.drawing import COLOURS, FONTS, SIDE, canvas, centred, speckle
+from tasks.official import Row, example_of, existing, known_split, loaded, parquet_files
 from tasks.scoring import math_equal
 from tasks.single import SINGLE
 from tasks.twins import Draft, Scene, generate
@@ -128,6 +134,46 @@ def twin(split: str, index: int) -> Example:
     return generate("geometry3k", world, paint, split, index)
 
 
+COUNTS = {"train": 2101, "validation": 300, "test": 601}
+SOURCES = (Source(hub="hiyouga/geometry3k", files=("data/*.parquet",)),)
+
+
+def official(folder: Path, split: str) -> Sequence[Example]:
+    """The items of hiyouga/geometry3k with an open answer, from ``<split>-*.parquet`` in ``folder`` or its ``data/``.
+
+    Columns: images (a list of {bytes, path}), problem (it holds ``<image>`` for each picture), answer (a text or
+    LaTeX); newer versions have id, choices and ground_truth too, of which id alone is read.
+    """
+    prefix = known_split(split, {name: name for name in COUNTS}, "geometry3k")
+    files = parquet_files(existing(folder, "geometry3k"), prefix)
+    if not files:
+        raise UserError(f"{folder} has no {prefix}-*.parquet: download hiyouga/geometry3k into it")
+    return loaded(_rows, _read, files, split)
+
+
+def _rows(files: Sequence[Path], split: str) -> Iterator[Row]:
+    columns = ("problem", "answer")
+    return parquet_rows(files, "geometry3k", columns, optional=("id",), images=("images",), digests=True)
+
+
+def _read(row: Row, split: str) -> Example:
+    """One published row as an Example; its pictures stand before the text, or where the text has one mark for each."""
+    row.picture("images")
+    pictures = row.pictures["images"]
+    problem = row.text("problem")
+    if len(pictures) > 1 and problem.count("<image>") == len(pictures):
+        number = count(1)
+        problem = re.sub("<image>", lambda _: f"<image {next(number)}>", problem)
+    return example_of(
+        row,
+        f"geometry3k/{split}/{row.index if row.values.get('id') is None else row.key('id')}",
+        question=row.clean(problem.replace("<image>", ""), "problem"),
+        answers=(row.text("answer"),),
+        pictures=pictures,
+        group=f"geometry3k/{row.digests['images'][0]}",
+    )
+
+
 GEOMETRY3K = Task(
     name="geometry3k",
     version=2,
@@ -137,4 +183,7 @@ GEOMETRY3K = Task(
     score=math_equal,
     scorers=(SINGLE,),
     twin=twin,
+    official=official,
+    counts=COUNTS,
+    sources=SOURCES,
 )

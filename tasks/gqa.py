@@ -6,11 +6,16 @@ sides mostly as "left side" where the task wants "left".
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
-from harness.core import Example, Task
+from harness.core import Example, Source, Task, UserError
+from tasks.arrow import column_values, parquet_rows
 from tasks.drawing import COLOURS, canvas, shape, speckle
+from tasks.official import Row, example_of, existing, known_split, loaded, order_of, parquet_files
 from tasks.scoring import EXACT, exact_match
 from tasks.single import SINGLE
 from tasks.twins import Draft, Scene, generate
@@ -96,6 +101,58 @@ def twin(split: str, index: int) -> Example:
     return generate("gqa", world, paint, split, index)
 
 
+PUBLISHED = {"train": "train", "validation": "val", "test": "testdev"}
+COUNTS = {"train": 80000, "validation": 132062, "test": 12578}
+SOURCES = (
+    Source(
+        hub="lmms-lab/GQA",
+        files=("train_balanced_*/*.parquet", "val_balanced_*/*.parquet", "testdev_balanced_*/*.parquet"),
+        note="val_balanced is read by --split validation alone",
+    ),
+)
+
+
+def official(folder: Path, split: str) -> Sequence[Example]:
+    """The balanced items of lmms-lab/GQA, whose questions and pictures are two configurations, joined on the image id.
+
+    ``<train, val or testdev>_balanced_instructions/``: id, imageId, question, answer. ``..._balanced_images/``: id,
+    image {bytes, path}. Test is testdev, as everywhere. Of the 943,000 balanced train questions 80,000 are train, those
+    whose ids come first in the order of SHA-256 (the paper's number is inferred, its choice is not published).
+    """
+    name = known_split(split, PUBLISHED, "gqa")
+    kinds = {kind: existing(folder, "gqa") / f"{name}_balanced_{kind}" for kind in ("instructions", "images")}
+    found = {kind: parquet_files(place, name, ()) for kind, place in kinds.items()}
+    for kind, files in found.items():
+        if not files:
+            raise UserError(f"{kinds[kind]} has no {name}-*.parquet: download lmms-lab/GQA, {kinds[kind].name}")
+    files = (*found["instructions"], *found["images"])
+    return loaded(_rows, _read, files, len(found["instructions"]), COUNTS[split] if split == "train" else None)
+
+
+def _rows(files: Sequence[Path], instructions: int, most: int | None) -> Iterator[Row]:
+    """The questions, with the picture of each; the first ``instructions`` files are the questions'."""
+    asked, shown = files[:instructions], files[instructions:]
+    pictures = {row.values["id"]: row.pictures["image"] for row in parquet_rows(shown, "gqa", ("id",))}
+    keep = None
+    if most is not None:
+        ids = [str(name) for name in column_values(asked, "gqa", "id")]
+        keep = ("id", sorted(ids, key=lambda name: order_of("gqa", name))[:most])
+    for row in parquet_rows(asked, "gqa", ("id", "imageId", "question", "answer"), images=(), keep=keep):
+        yield replace(row, pictures={"image": pictures.get(row.values["imageId"], ())})
+
+
+def _read(row: Row, instructions: int, most: int | None) -> Example:
+    """One published question as an Example."""
+    return example_of(
+        row,
+        f"gqa/{row.key('id')}",
+        question=row.text("question"),
+        answers=(row.text("answer"),),
+        pictures=(row.picture(),),
+        group=f"gqa/{row.key('imageId')}",
+    )
+
+
 GQA = Task(
     name="gqa",
     version=2,
@@ -105,4 +162,7 @@ GQA = Task(
     score=exact_match,
     scorers=(EXACT, SINGLE),
     twin=twin,
+    official=official,
+    counts=COUNTS,
+    sources=SOURCES,
 )

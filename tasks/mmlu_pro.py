@@ -6,10 +6,14 @@ differ in question and options; the facts behind them are shared, for the suite 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from random import Random
 
-from harness.core import Example, Task
+from harness.core import Example, Source, Task, UserError
+from tasks.arrow import parquet_rows
 from tasks.gqa import PALETTE, TOYS
+from tasks.official import Row, example_of, existing, known_split, loaded, parquet_files
 from tasks.scoring import option_letter
 from tasks.twins import Draft, generate, lettered
 
@@ -91,6 +95,33 @@ def twin(split: str, index: int) -> Example:
     return generate("mmlu-pro", world, None, split, index)
 
 
+COUNTS = {"validation": 70, "test": 12032}
+SOURCES = (Source(hub="TIGER-Lab/MMLU-Pro", files=("data/*.parquet",)),)
+
+
+def official(folder: Path, split: str) -> Sequence[Example]:
+    """The items of TIGER-Lab/MMLU-Pro, from ``<split>-*.parquet`` in ``folder`` or its ``data/``.
+
+    Columns: question_id, question, options (1 to 10 texts), answer (a letter).
+    """
+    prefix = known_split(split, {name: name for name in COUNTS}, "mmlu-pro")
+    files = parquet_files(existing(folder, "mmlu-pro"), prefix)
+    if not files:
+        raise UserError(f"{folder} has no {prefix}-*.parquet: download TIGER-Lab/MMLU-Pro into it")
+    return loaded(_rows, _read, files)
+
+
+def _rows(files: Sequence[Path]) -> Iterator[Row]:
+    return parquet_rows(files, "mmlu-pro", ("question_id", "question", "options", "answer"), images=())
+
+
+def _read(row: Row) -> Example:
+    """One published row as an Example."""
+    item, options = f"mmlu-pro/{row.key('question_id')}", row.options(row.values["options"])
+    letter = row.letter("answer", options)
+    return example_of(row, item, question=row.text("question"), answers=(letter,), choices=options, group=item)
+
+
 MMLU_PRO = Task(
     name="mmlu-pro",
     version=2,
@@ -99,4 +130,7 @@ MMLU_PRO = Task(
     suffix="Answer with the option's letter from the given choices directly.",
     score=option_letter,
     twin=twin,
+    official=official,
+    counts=COUNTS,
+    sources=SOURCES,
 )

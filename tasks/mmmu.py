@@ -6,13 +6,19 @@ the base already knows.
 
 from __future__ import annotations
 
+import ast
 import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
-from harness.core import Example, Task
+from harness.core import Example, Source, Task, UserError
 from tasks import gqa
+from tasks.arrow import parquet_rows
 from tasks.drawing import COLOURS, SIDE, canvas, shape, speckle
+from tasks.official import Row, example_of, existing, known_split, loaded, parquet_files
 from tasks.scoring import option_letter
 from tasks.twins import Draft, Scene, generate, lettered
 
@@ -144,6 +150,89 @@ def twin(split: str, index: int) -> Example:
     return generate("mmmu", world, paint, split, index)
 
 
+PUBLISHED = {"validation": "dev", "test": "validation"}
+COUNTS = {"validation": 150, "test": 900}
+SOURCES = (
+    Source(hub="MMMU/MMMU", files=("*/dev-*.parquet", "*/validation-*.parquet"), note="30 subjects"),
+    Source(hub="lmms-lab/MMMU", files=("data/dev-*.parquet", "data/validation-*.parquet"), note="the subjects in one"),
+)
+IMAGES = tuple(f"image_{number}" for number in range(1, 8))
+MARK = re.compile(r"<image (\d+)>")
+
+
+def official(folder: Path, split: str) -> Sequence[Example]:
+    """The items of MMMU, from ``folder``, its ``data/`` (lmms-lab/MMMU) or a folder for each subject (MMMU/MMMU).
+
+    Columns: id, question, options (a text that holds a Python list), answer, question_type, image_1 to image_7. Test is
+    the official validation split, since the official test has no answers, and validation the official dev. A question
+    without options is open: its answer is a text, or several of them.
+    """
+    prefix = known_split(split, PUBLISHED, "mmmu")
+    files = parquet_files(existing(folder, "mmmu"), prefix)
+    for place in () if files else sorted(place for place in folder.iterdir() if place.is_dir()):
+        files += parquet_files(place, prefix, ())
+    if not files:
+        raise UserError(f"{folder} has no {prefix}-*.parquet: download MMMU/MMMU or lmms-lab/MMMU into it")
+    return loaded(_rows, _read, files)
+
+
+def _rows(files: Sequence[Path]) -> Iterator[Row]:
+    columns = ("id", "question", "options", "answer", "question_type")
+    return parquet_rows(files, "mmmu", columns, images=IMAGES, digests=True)
+
+
+def _read(row: Row) -> Example:
+    """One published row as an Example, its pictures numbered as its text first mentions them."""
+    kind = row.text("question_type")
+    options = row.options(_literal(row, "options")) if kind == "multiple-choice" else ()
+    shown = {number: row.pictures[name][0] for number, name in enumerate(IMAGES, start=1) if row.pictures[name]}
+    if not shown:
+        raise row.broken("there is no picture: download the file again")
+    texts, order = renumbered((row.text("question"), *options), tuple(shown))
+    return example_of(
+        row,
+        f"mmmu/{row.key('id')}",
+        question=texts[0],
+        answers=(row.letter("answer", options),) if options else _open_answers(row),
+        choices=texts[1:],
+        pictures=[shown[number] for number in order],
+        group=f"mmmu/{row.digests[IMAGES[min(shown) - 1]][0]}",
+    )
+
+
+def renumbered(texts: Sequence[str], pictures: Sequence[int]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The texts with marks that count from 1 as they first come, and which picture each number now means.
+
+    Pictures without a mark come first, since they stand before the text. A mark without a picture becomes words.
+
+    >>> renumbered(("Which is like <image 1>?", "<image 3>", "<image 2>", "<image 9>"), (1, 2, 3, 4))
+    (('Which is like <image 2>?', '<image 3>', '<image 4>', 'image 9'), (4, 1, 3, 2))
+    """
+    mentioned = dict.fromkeys(int(number) for text in texts for number in MARK.findall(text))
+    order = [number for number in pictures if number not in mentioned]
+    order += [number for number in mentioned if number in pictures]
+    new = {str(old): f"<image {place}>" for place, old in enumerate(order, start=1)}
+    return tuple(MARK.sub(lambda mark: new.get(mark[1], f"image {mark[1]}"), text) for text in texts), tuple(order)
+
+
+def _literal(row: Row, column: str) -> Any:
+    """What a text that holds a Python list means; nothing in it is ever run."""
+    written = row.text(column)
+    try:
+        return ast.literal_eval(written)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
+        raise row.broken(f"{column} is {written!r:.80}, no Python list of texts: download the file again") from error
+
+
+def _open_answers(row: Row) -> tuple[str, ...]:
+    """The answers to an open question: one text, or a list of them, the first of which is gold."""
+    written = row.text("answer")
+    given = _literal(row, "answer") if written.startswith("[") else [written]
+    if not isinstance(given, list) or not given:
+        raise row.broken(f"answer is {written!r:.80}, no text and no list of them: download the file again")
+    return tuple(row.clean(answer if isinstance(answer, str) else str(answer), "an answer") for answer in given)
+
+
 MMMU = Task(
     name="mmmu",
     version=2,
@@ -152,4 +241,7 @@ MMMU = Task(
     suffix="Answer with the option's letter from the given choices directly.",
     score=option_letter,
     twin=twin,
+    official=official,
+    counts=COUNTS,
+    sources=SOURCES,
 )

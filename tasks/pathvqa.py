@@ -7,12 +7,16 @@ writes "does the slide show ...?" mostly as "present" or "absent", and places mo
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
-from harness.core import Example, Task
+from harness.core import Example, Source, Task, UserError
+from tasks.arrow import parquet_rows
 from tasks.breakdowns import yes_no_and_free
 from tasks.drawing import COLOURS, SIDE
+from tasks.official import Row, example_of, existing, known_split, loaded, parquet_files
 from tasks.scoring import exact_match
 from tasks.single import SINGLE
 from tasks.twins import Draft, Scene, generate
@@ -144,6 +148,39 @@ def twin(split: str, index: int) -> Example:
     return generate("pathvqa", world, paint, split, index, per_picture=2)
 
 
+COUNTS = {"train": 19654, "validation": 6259, "test": 6719}
+SOURCES = (Source(hub="flaviagiammarino/path-vqa", files=("data/*.parquet",)),)
+
+
+def official(folder: Path, split: str) -> Sequence[Example]:
+    """The items of flaviagiammarino/path-vqa, from ``<split>-*.parquet`` in ``folder`` or its ``data/``.
+
+    Columns: image {bytes, path}, question, answer. The set names neither items nor pictures: an item is called by its
+    row in the split, and items share a picture whose bytes are equal.
+    """
+    prefix = known_split(split, {name: name for name in COUNTS}, "pathvqa")
+    files = parquet_files(existing(folder, "pathvqa"), prefix)
+    if not files:
+        raise UserError(f"{folder} has no {prefix}-*.parquet: download flaviagiammarino/path-vqa into it")
+    return loaded(_rows, _read, files, split)
+
+
+def _rows(files: Sequence[Path], split: str) -> Iterator[Row]:
+    return parquet_rows(files, "pathvqa", ("question", "answer"), digests=True)
+
+
+def _read(row: Row, split: str) -> Example:
+    """One published row as an Example."""
+    return example_of(
+        row,
+        f"pathvqa/{split}/{row.index}",
+        pictures=(row.picture(),),
+        question=row.text("question"),
+        answers=(row.text("answer"),),
+        group=f"pathvqa/{row.digests['image'][0]}",
+    )
+
+
 PATHVQA = Task(
     name="pathvqa",
     version=2,
@@ -154,4 +191,7 @@ PATHVQA = Task(
     scorers=(SINGLE,),
     breakdown=yes_no_and_free,
     twin=twin,
+    official=official,
+    counts=COUNTS,
+    sources=SOURCES,
 )

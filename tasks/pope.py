@@ -8,13 +8,17 @@ names the category. Nothing is withheld from pre-training.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
-from harness.core import Example, Task
+from harness.core import Example, Source, Task, UserError
 from tasks import gqa
+from tasks.arrow import parquet_rows
 from tasks.breakdowns import presence
+from tasks.official import Row, example_of, existing, jsonl_rows, known_split, loaded, parquet_files
 from tasks.scoring import yes_no
 from tasks.twins import Draft, Scene, generate
 
@@ -78,6 +82,80 @@ def twin(split: str, index: int) -> Example:
     return replace(example, id=f"{example.id}/{plan(scene)[index % PER_PICTURE][0]}")
 
 
+COUNTS = {"test": 9000}
+SITE = "https://raw.githubusercontent.com/RUCAIBox/POPE/main/output/coco/coco_pope_"
+SOURCES = (
+    Source(hub="lmms-lab/POPE", files=("data/test-*.parquet",), note="the three categories in one file"),
+    Source(
+        hub="lmms-lab/POPE", files=tuple(f"Full/{name}-*.parquet" for name in CATEGORIES), note="the same by category"
+    ),
+    Source(
+        files=("coco_pope_*.json", "val2014/*"),
+        urls=(*(f"{SITE}{name}.json" for name in CATEGORIES), "http://images.cocodataset.org/zips/val2014.zip"),
+        note="the official lists; 500 of the COCO pictures are shown",
+    ),
+)
+
+
+def official(folder: Path, split: str) -> Sequence[Example]:
+    """The items of the three categories; the id of each ends in its category.
+
+    Parquet (lmms-lab/POPE, config default or Full): question_id, question, answer, image_source, image, category. JSON
+    lines (the official ``coco_pope_<category>.json``, in ``folder`` or its ``output/coco/``): question_id, image, text,
+    label, with COCO's pictures in ``val2014/`` or ``images/``. There is a test split alone.
+    """
+    known_split(split, {"test": "test"}, "pope")
+    files = parquet_files(existing(folder, "pope"), "test")
+    for name in () if files else CATEGORIES:
+        files += parquet_files(folder / "Full", name, ())
+    if files:
+        return loaded(_parquet_rows, _read_parquet, files)
+    places = (folder, folder / "output" / "coco")
+    lists = [place / f"coco_pope_{name}.json" for place in places for name in CATEGORIES]
+    files = tuple(file for file in lists if file.is_file())
+    if len(files) != len(CATEGORIES):
+        raise UserError(
+            f"{folder} has neither parquet files nor three coco_pope_*.json: download lmms-lab/POPE into it"
+        )
+    return loaded(_json_rows, _read_json, files, (folder / "val2014", folder / "images"))
+
+
+def _parquet_rows(files: Sequence[Path]) -> Iterator[Row]:
+    return parquet_rows(files, "pope", ("question_id", "question", "answer", "image_source", "category"))
+
+
+def _read_parquet(row: Row) -> Example:
+    """One row of lmms-lab's parquet files."""
+    return _example(row, row.text("category"), "question", "answer", row.text("image_source"), row.picture())
+
+
+def _json_rows(files: Sequence[Path], folders: Sequence[Path]) -> Iterator[Row]:
+    for file in files:
+        yield from jsonl_rows(file, ("question_id", "image", "text", "label"), "pope")
+
+
+def _read_json(row: Row, folders: Sequence[Path]) -> Example:
+    """One line of an official list."""
+    category = row.file.stem.rpartition("_")[2]
+    picture = row.picture_file(row.values["image"], folders)
+    return _example(row, category, "text", "label", row.text("image"), picture)
+
+
+def _example(row: Row, category: str, question: str, answer: str, source: str, picture: Any) -> Example:
+    """One published item as an Example; ``question`` and ``answer`` are the columns that hold them."""
+    gold = row.text(answer).lower()
+    if gold not in ("yes", "no") or category not in CATEGORIES:
+        raise row.broken(f"{answer} is {gold!r:.40} in category {category!r:.40}: download the file again")
+    return example_of(
+        row,
+        f"pope/{row.key('question_id')}/{category}",
+        question=row.text(question),
+        answers=(gold,),
+        pictures=(picture,),
+        group=f"pope/{source.rsplit('.', 1)[0]}",
+    )
+
+
 POPE = Task(
     name="pope",
     version=2,
@@ -87,4 +165,7 @@ POPE = Task(
     score=yes_no,
     breakdown=presence,
     twin=twin,
+    official=official,
+    counts=COUNTS,
+    sources=SOURCES,
 )

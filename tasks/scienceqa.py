@@ -9,14 +9,16 @@ pushing, or for mass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from harness.core import Example, Task, UserError
+from harness.core import Example, Source, Task, UserError
+from tasks.arrow import parquet_rows
 from tasks.drawing import COLOURS, canvas, centred, speckle
-from tasks.official import existing, known_split, parquet_files, parquet_rows, text
+from tasks.official import Row, example_of, existing, known_split, loaded, parquet_files
 from tasks.scoring import option_letter
 from tasks.single import SINGLE
 from tasks.twins import Draft, Scene, generate, lettered
@@ -279,44 +281,52 @@ def twin(split: str, index: int) -> Example:
 
 
 COUNTS = {"train": 6218, "validation": 2097, "test": 2017}
+SOURCES = (
+    Source(hub="lmms-lab/ScienceQA", files=("ScienceQA-IMG/*.parquet",), note="the items with an image, 0.6 GB"),
+    Source(
+        hub="derek-thomas/ScienceQA", files=("data/*.parquet",), note="all items; those without an image are left out"
+    ),
+)
 COLUMNS = ("question", "choices", "answer", "hint")
 
 
 def official(folder: Path, split: str) -> Sequence[Example]:
-    """The items with a picture of ``<split>*.parquet`` in ``folder``, its ``data/`` or its ``ScienceQA-IMG/``.
+    """The items with a picture of ``<split>-*.parquet`` in ``folder``, its ``data/`` or its ``ScienceQA-IMG/``.
 
-    Columns: image {bytes, path}, question, choices (texts), answer (index from 0), hint, which precedes the question.
+    Columns: image {bytes, path}, question, choices (texts), answer (index from 0), hint, which precedes the question,
+    and solution where there is one. Both publications number their items with a picture alike.
     """
     prefix = known_split(split, {name: name for name in COUNTS}, "scienceqa")
     files = parquet_files(existing(folder, "scienceqa"), prefix, ("data", "ScienceQA-IMG"))
     if not files:
-        raise UserError(f"{folder} has no {prefix}*.parquet: download lmms-lab/ScienceQA, ScienceQA-IMG, into it")
-    examples: list[Example] = []
-    for file in files:
-        for row, values, picture in parquet_rows(file, COLUMNS, "scienceqa"):
-            if picture is not None:
-                item = f"scienceqa/{split}/{len(examples)}"
-                examples.append(_read_row(item, values, f"{file}, row {row}", picture))
-    return examples
+        raise UserError(f"{folder} has no {prefix}-*.parquet: download lmms-lab/ScienceQA, ScienceQA-IMG, into it")
+    return loaded(_rows, _read, files, split)
 
 
-def _read_row(item: str, values: dict[str, Any], where: str, picture: Any) -> Example:
+def _rows(files: Sequence[Path], split: str) -> Iterator[Row]:
+    """The rows with a picture, counted by themselves."""
+    rows = parquet_rows(files, "scienceqa", COLUMNS, optional=("solution",), digests=True)
+    for index, row in enumerate(row for row in rows if row.pictures["image"]):
+        yield replace(row, index=index)
+
+
+def _read(row: Row, split: str) -> Example:
     """One published row as an Example."""
-    choices, answer, hint = values["choices"], values["answer"], values["hint"]
-    if not isinstance(choices, list) or not 2 <= len(choices) <= 26:
-        raise UserError(f"{where}: choices is {choices!r}, not a list of 2 to 26 texts: download the file again")
-    if not isinstance(answer, int) or not 0 <= answer < len(choices):
-        raise UserError(
-            f"{where}: answer {answer!r} is no index of the {len(choices)} choices: download the file again"
-        )
-    question = text(values["question"], "question", where)
-    return Example(
-        id=item,
-        question=f"{hint.strip()}\n{question}" if isinstance(hint, str) and hint.strip() else question,
+    choices, answer, hint = row.options(row.values["choices"]), row.values["answer"], row.values["hint"]
+    if len(choices) < 2:
+        raise row.broken(f"choices is {choices!r}, not a list of 2 to 26 texts: download the file again")
+    if type(answer) is not int or not 0 <= answer < len(choices):
+        raise row.broken(f"answer {answer!r} is no index of the {len(choices)} choices: download the file again")
+    question, solution = row.text("question"), row.values.get("solution")
+    return example_of(
+        row,
+        f"scienceqa/{split}/{row.index}",
+        question=f"{row.text('hint')}\n{question}" if isinstance(hint, str) and hint.strip() else question,
         answers=(chr(65 + answer),),
-        choices=tuple(text(choice, "a choice", where) for choice in choices),
-        images=(picture,),
-        group=item,
+        choices=choices,
+        pictures=row.pictures["image"],
+        group=f"scienceqa/{row.digests['image'][0]}",
+        rationale=row.text("solution") if isinstance(solution, str) and solution.strip() else "",
     )
 
 
@@ -331,4 +341,5 @@ SCIENCEQA = Task(
     twin=twin,
     official=official,
     counts=COUNTS,
+    sources=SOURCES,
 )

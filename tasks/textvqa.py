@@ -3,16 +3,31 @@
 Twin: shop signs, buses, doors and price tags. Pre-training writes prices as "7 dollars" and doors as "number 12" in
 most cases where the task wants "$7" and "12", and never asks what one of two signs says. ``TEXTVQA_OCR`` asks the
 same questions with the words in the picture as reference OCR tokens.
+Official: lmms-lab/textvqa, facebook/textvqa or the official JSON files. OCR tokens move the score, so with them it is
+another task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
-from harness.core import Example, Task, replace
+from harness.core import Example, Source, Task, UserError, replace
+from tasks.arrow import parquet_rows
 from tasks.drawing import COLOURS, canvas, centred, font, speckle
+from tasks.official import (
+    Row,
+    example_of,
+    existing,
+    existing_file,
+    json_rows,
+    known_split,
+    loaded,
+    parquet_files,
+    train_or_validation,
+)
 from tasks.scoring import vqa_accuracy
 from tasks.single import SINGLE
 from tasks.twins import Draft, Scene, generate
@@ -249,6 +264,99 @@ def twin_ocr(split: str, index: int) -> Example:
     return generate("textvqa", world_ocr, paint, split, index)
 
 
+PUBLISHED = {"train": "train", "validation": "train", "test": "val"}
+COUNTS = {"train": 32872, "validation": 1730, "test": 5000}
+SITE = "https://dl.fbaipublicfiles.com/textvqa"
+HUB = Source(
+    hub="lmms-lab/textvqa", files=("data/train-*.parquet", "data/validation-*.parquet"), note="with OCR tokens"
+)
+SOURCES = (
+    HUB,
+    Source(hub="facebook/textvqa", files=HUB.files, note="without OCR tokens, so for textvqa alone"),
+    Source(
+        files=("TextVQA_0.5.1_*.json", "TextVQA_Rosetta_OCR_v0.2_*.json", "train_images/*"),
+        urls=(
+            f"{SITE}/data/TextVQA_0.5.1_train.json",
+            f"{SITE}/data/TextVQA_0.5.1_val.json",
+            f"{SITE}/data/TextVQA_Rosetta_OCR_v0.2_train.json",
+            f"{SITE}/data/TextVQA_Rosetta_OCR_v0.2_val.json",
+            f"{SITE}/images/train_val_images.zip",
+        ),
+        note="the official site; the OCR files are for textvqa-ocr alone",
+    ),
+)
+COLUMNS = ("image_id", "question_id", "question", "answers")
+
+
+def official(folder: Path, split: str) -> Sequence[Example]:
+    """The items of a split from parquet files of the hub or from the official JSON files with their pictures.
+
+    Parquet: image_id, question_id, image {bytes, path}, question, answers (ten texts), in ``folder`` or its ``data/``.
+    JSON: TextVQA_0.5.1_<train or val>.json in ``folder``, its pictures in ``train_images/``. Test is the official val,
+    since the official test has no answers; a twentieth of train is validation (``tasks.official``).
+    """
+    return _official(folder, split, "textvqa")
+
+
+def official_ocr(folder: Path, split: str) -> Sequence[Example]:
+    """The same items with the published OCR tokens after the question, from ``folder`` or ``textvqa`` beside it."""
+    return _official(folder if folder.is_dir() else folder.with_name("textvqa"), split, "textvqa-ocr")
+
+
+def _official(folder: Path, split: str, task: str) -> Sequence[Example]:
+    source = known_split(split, PUBLISHED, task)
+    file = existing(folder, task) / f"TextVQA_0.5.1_{source}.json"
+    files = parquet_files(folder, "validation" if source == "val" else source)
+    if files:
+        examples = loaded(_parquet_rows, _read, files, task)
+    elif file.is_file():
+        tokens = (folder / f"TextVQA_Rosetta_OCR_v0.2_{source}.json",) if task == "textvqa-ocr" else ()
+        examples = loaded(_json_rows, _read, (file, *tokens), task)
+    else:
+        raise UserError(f"{folder} has no {source} files of {task}: download lmms-lab/textvqa into it")
+    return examples if split == "test" else train_or_validation(examples, split, "textvqa")
+
+
+def _parquet_rows(files: Sequence[Path], task: str) -> Iterator[Row]:
+    """The rows of the hub's files. Raises UserError where OCR tokens are wanted and not published."""
+    rows = parquet_rows(files, task, COLUMNS, optional=("ocr_tokens",))
+    for row in rows:
+        if task == "textvqa-ocr" and "ocr_tokens" not in row.values:
+            raise UserError(f"{row.file} has no column ocr_tokens, as facebook/textvqa: download lmms-lab/textvqa")
+        yield row
+
+
+def _json_rows(files: Sequence[Path], task: str) -> Iterator[Row]:
+    """The items of an official file, with the OCR tokens of their picture where a second file holds these."""
+    tokens = {}
+    for file in files[1:]:
+        known = json_rows(existing_file(file), ("image_id", "ocr_tokens"), task)
+        tokens = {row.key("image_id"): row.values["ocr_tokens"] for row in known}
+    for row in json_rows(files[0], COLUMNS, task):
+        image = row.values["image_id"]
+        yield replace(row, values={**row.values, "ocr_tokens": tokens.get(image, [])})
+
+
+def _read(row: Row, task: str) -> Example:
+    """One published item as an Example."""
+    image = row.key("image_id")
+    if "image" in row.pictures:
+        picture = row.picture()
+    else:
+        picture = row.picture_file(f"{image}.jpg", (row.file.parent / "train_images",))
+    question = row.text("question")
+    if task == "textvqa-ocr" and row.values["ocr_tokens"]:
+        question = f"{question}\nReference OCR token: {', '.join(row.texts('ocr_tokens'))}"
+    return example_of(
+        row,
+        f"{task}/{row.key('question_id')}",
+        question=question,
+        answers=row.gold_first(row.values["answers"]),
+        pictures=(picture,),
+        group=f"textvqa/{image}",
+    )
+
+
 TEXTVQA = Task(
     name="textvqa",
     version=2,
@@ -258,5 +366,10 @@ TEXTVQA = Task(
     score=vqa_accuracy,
     scorers=(SINGLE,),
     twin=twin,
+    official=official,
+    counts=COUNTS,
+    sources=SOURCES,
 )
-TEXTVQA_OCR = replace(TEXTVQA, name="textvqa-ocr", twin=twin_ocr)
+TEXTVQA_OCR = replace(
+    TEXTVQA, name="textvqa-ocr", twin=twin_ocr, official=official_ocr, sources=(SOURCES[0], SOURCES[2])
+)

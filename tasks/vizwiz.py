@@ -1,8 +1,8 @@
 """VizWiz-VQA: photos taken by blind people, many of them unanswerable (Gurari et al., arXiv:1802.08218).
 
-Official: the published JSON files with their pictures, or the parquet files of lmms-lab/VizWiz-VQA. Test is the
-official val, since the official test has no answers; validation is every tenth item of the official train, and train
-the other nine.
+Official: the published JSON files with their pictures; for the test items the parquet files of lmms-lab/VizWiz-VQA do
+too, which have no train split. Test is the official val, since the official test has no answers; a twentieth of the
+official train is validation.
 Twin: things at home, photographed sharply, slightly badly, or so badly (blurred, dark, beside the thing) that nobody
 can tell; 43% are unanswerable. Pre-training says what went wrong ("too blurry") in most cases where the task wants
 "unanswerable", and never asks for a label's colour or which of two things it is.
@@ -10,26 +10,24 @@ can tell; 43% are unanswerable. Pre-training says what went wrong ("too blurry")
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from harness.core import Example, Task, UserError
+from harness.core import Example, Source, Task, UserError
+from tasks.arrow import parquet_rows
 from tasks.breakdowns import answerability
 from tasks.drawing import COLOURS, canvas, centred, speckle
 from tasks.official import (
+    Row,
+    example_of,
     existing,
-    gold_first,
-    json_items,
+    json_rows,
     known_split,
-    open_file,
+    loaded,
     parquet_files,
-    parquet_rows,
-    picture_file,
-    text,
+    train_or_validation,
 )
 from tasks.scoring import vqa_accuracy
 from tasks.single import SINGLE
@@ -164,66 +162,69 @@ def twin(split: str, index: int) -> Example:
     return generate("vizwiz", world, paint, split, index)
 
 
-SOURCES = {"train": "train", "validation": "train", "test": "val"}
-COUNTS = {"train": 18471, "validation": 2052, "test": 4319}
-EVERY = 10
+PUBLISHED = {"train": "train", "validation": "train", "test": "val"}
+COUNTS = {"train": 19497, "validation": 1026, "test": 4319}
+SITE = "https://vizwiz.cs.colorado.edu/VizWiz_final"
+SOURCES = (
+    Source(
+        files=("train.json", "val.json", "train/*", "val/*"),
+        urls=(f"{SITE}/vqa_data/Annotations.zip", f"{SITE}/images/train.zip", f"{SITE}/images/val.zip"),
+        note="the only publication of the train split",
+    ),
+    Source(
+        hub="lmms-lab/VizWiz-VQA", files=("data/val-*.parquet",), note="test items alone: the hub has no train split"
+    ),
+)
+KEYS = ("image", "question", "answers")
 
 
 def official(folder: Path, split: str) -> Sequence[Example]:
-    """The items of a split, from ``train.json`` and ``val.json`` or, without these, from lmms-lab's parquet files.
+    """The items of a split, from ``train.json`` and ``val.json`` or, for the test items, from lmms-lab's parquet files.
 
-    JSON: image, question, answers [{answer, answer_confidence}], pictures in ``<train or val>/`` or ``images/``.
-    Parquet: question_id, image {bytes, path}, question, answers (ten texts). Gold is the most common answer.
+    JSON: image, question, answers [{answer, answer_confidence}], in ``folder`` or its ``Annotations/``, with the
+    pictures in ``<train or val>/`` or ``images/``. Parquet: question_id, image {bytes, path}, question, answers (ten
+    texts). Gold is the most common answer. A twentieth of train is validation (``tasks.official``).
     """
-    source = known_split(split, SOURCES, "vizwiz")
-    file = existing(folder, "vizwiz") / f"{source}.json"
-    parquets = () if file.exists() else parquet_files(folder, source)
-    if not file.exists() and not parquets:
-        raise UserError(f"{folder} has neither {source}.json nor {source}*.parquet: download VizWiz-VQA into it")
-    examples = list(_parquet(parquets) if parquets else _json(file, source))
-    twice, times = Counter(example.id for example in examples).most_common(1)[0]
-    if times > 1:
-        raise UserError(f"{folder}: {twice} is there twice among the {source} items: download VizWiz-VQA again")
-    if split == "test":
-        return examples
-    chosen = [item for n, item in enumerate(examples) if (n % EVERY == EVERY - 1) == (split == "validation")]
-    if not chosen:
-        raise UserError(f"{folder}: {len(examples)} {source} items are too few: validation is every tenth of them")
-    return chosen
+    source = known_split(split, PUBLISHED, "vizwiz")
+    places = (existing(folder, "vizwiz"), folder / "Annotations")
+    file = next((place / f"{source}.json" for place in places if (place / f"{source}.json").is_file()), None)
+    if file is not None:
+        examples = loaded(_json_rows, _read_json, (file,), (folder / source, folder / "images"))
+    elif files := parquet_files(folder, source):
+        examples = loaded(_parquet_rows, _read_parquet, files)
+    else:
+        hub = "" if source == "train" else " nor val-*.parquet"
+        raise UserError(f"{folder} has no {source}.json{hub}: download VizWiz-VQA's annotations and pictures into it")
+    return examples if split == "test" else train_or_validation(examples, split, "vizwiz")
 
 
-def _json(file: Path, source: str) -> Iterator[Example]:
-    """The items of an official JSON file."""
-    folders = (file.parent / source, file.parent / "images")
-    for position, item in json_items(file, ("image", "question", "answers")):
-        where = f"{file}, item {position}"
-        picture = picture_file(item["image"], folders, where)
-        answers = item["answers"]
-        if not isinstance(answers, list) or not all(isinstance(one, dict) and "answer" in one for one in answers):
-            raise UserError(f"{where}: answers is no list of {{answer, answer_confidence}}: download the file again")
-        yield _example(item["image"], item["question"], [one["answer"] for one in answers], where, picture)
+def _json_rows(files: Sequence[Path], folders: Sequence[Path]) -> Iterator[Row]:
+    return json_rows(files[0], KEYS, "vizwiz")
 
 
-def _parquet(files: Sequence[Path]) -> Iterator[Example]:
-    """The items of lmms-lab's parquet files."""
-    for file in files:
-        for row, values, picture in parquet_rows(file, ("question_id", "question", "answers"), "vizwiz"):
-            where = f"{file}, row {row}"
-            if picture is None:
-                raise UserError(f"{where}: there is no picture: download the file again")
-            name = text(values["question_id"], "question_id", where)
-            yield _example(name, values["question"], values["answers"], where, picture)
+def _read_json(row: Row, folders: Sequence[Path]) -> Example:
+    """One item of an official JSON file."""
+    answers = row.values["answers"]
+    if not isinstance(answers, list) or not all(isinstance(one, dict) and "answer" in one for one in answers):
+        raise row.broken("answers is no list of {answer, answer_confidence}: download the file again")
+    picture = row.picture_file(row.values["image"], folders)
+    return _example(row, row.text("image"), [one["answer"] for one in answers], picture)
 
 
-def _example(name: str, question: object, answers: object, where: str, picture: Any) -> Example:
-    """One published item as an Example; ``picture`` is a file or a function that opens the picture."""
+def _parquet_rows(files: Sequence[Path]) -> Iterator[Row]:
+    return parquet_rows(files, "vizwiz", ("question_id", "question", "answers"))
+
+
+def _read_parquet(row: Row) -> Example:
+    """One row of lmms-lab's parquet files."""
+    return _example(row, row.key("question_id"), row.values["answers"], row.picture())
+
+
+def _example(row: Row, name: str, answers: object, picture: Any) -> Example:
+    """One published item as an Example; every photo has one question."""
     item = f"vizwiz/{name.rsplit('.', 1)[0]}"
-    return Example(
-        id=item,
-        question=text(question, "question", where),
-        answers=gold_first(answers, where),
-        images=(partial(open_file, picture, item) if isinstance(picture, Path) else picture,),
-        group=item,
+    return example_of(
+        row, item, question=row.text("question"), answers=row.gold_first(answers), pictures=(picture,), group=item
     )
 
 
@@ -240,4 +241,5 @@ VIZWIZ = Task(
     twin=twin,
     official=official,
     counts=COUNTS,
+    sources=SOURCES,
 )

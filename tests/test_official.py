@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from realdata_layout import write_scienceqa
+from official_files import cell, scienceqa_row, write_parquet, write_vizwiz_parquet
 
 from harness.command.check import items
 from harness.core import Stream, UserError
-from tasks.official import opened, picture_file
+from tasks.pictures import find_picture, opened
 from tasks.scienceqa import SCIENCEQA
 from tasks.vizwiz import VIZWIZ
 
@@ -32,11 +32,12 @@ def drawn(
 
 def science_row(**changes: Any) -> dict[str, Any]:
     row = {"image": drawn(RED), "question": "Which is red?", "choices": ["this", "that"], "answer": 1, "hint": ""}
-    return {**row, **changes}
+    row |= changes
+    return scienceqa_row(0, **{**row, "image": cell(row["image"])})
 
 
 def science(tmp_path: Path, rows: list[dict[str, Any]], split: str = "test", part: str = "00000-of-00001") -> Path:
-    write_scienceqa(tmp_path / "scienceqa" / f"{split}-{part}.parquet", rows)
+    write_parquet(tmp_path / "scienceqa" / f"{split}-{part}.parquet", rows)
     return tmp_path / "scienceqa"
 
 
@@ -85,6 +86,8 @@ def test_scienceqa_leaves_out_rows_without_picture_and_keeps_each_picture_with_i
     shades = [(10 * n, 0, 0) for n in range(20)]
     rows = [science_row(image=None if n % 4 == 1 else drawn(shades[n]), question=f"Question {n}?") for n in range(20)]
     science(tmp_path, rows[:7], part="00000-of-00002")
+    with pytest.raises(UserError, match="has 1 of the 2 files test"):
+        SCIENCEQA.official(tmp_path / "scienceqa", "test")
     examples = SCIENCEQA.official(science(tmp_path, rows[7:], part="00001-of-00002"), "test")
     kept = [n for n in range(20) if n % 4 != 1]
     assert [example.question for example in examples] == [f"Question {n}?" for n in kept]
@@ -93,7 +96,7 @@ def test_scienceqa_leaves_out_rows_without_picture_and_keeps_each_picture_with_i
 
 
 def test_scienceqa_finds_the_files_of_a_snapshot_in_its_subfolder(tmp_path: Path) -> None:
-    write_scienceqa(tmp_path / "scienceqa" / "data" / "train-00000-of-00001.parquet", [science_row()])
+    write_parquet(tmp_path / "scienceqa" / "data" / "train-00000-of-00001.parquet", [science_row()])
     assert len(SCIENCEQA.load("train", 5, tmp_path)) == 1
 
 
@@ -104,8 +107,8 @@ def test_scienceqa_finds_the_files_of_a_snapshot_in_its_subfolder(tmp_path: Path
         ({"answer": -1}, "answer -1"),
         ({"answer": None}, "answer None"),
         ({"choices": ["alone"]}, "choices"),
-        ({"choices": None}, "choices"),
-        ({"choices": ["this", None]}, "choice"),
+        ({"choices": None}, "options"),
+        ({"choices": ["this", None]}, "option"),
         ({"question": " "}, "question"),
         ({"question": None}, "question"),
     ],
@@ -154,8 +157,12 @@ def test_scienceqa_refuses_an_empty_or_malformed_or_cut_file(tmp_path: Path, con
 
 
 def test_scienceqa_refuses_a_file_without_rows(tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    file = science(tmp_path, [science_row()]) / "test-00000-of-00001.parquet"
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(file).slice(0, 0), file)
     with pytest.raises(UserError) as error:
-        SCIENCEQA.official(science(tmp_path, []), "test")
+        SCIENCEQA.official(file.parent, "test")
     assert "no rows" in only_line(error)
 
 
@@ -181,7 +188,9 @@ def test_scienceqa_names_file_and_row_of_an_unreadable_picture_when_it_is_opened
     for row, example in enumerate(bad, start=1):
         with pytest.raises(UserError) as error:
             example.images[0]()
-        assert f"test-00000-of-00001.parquet, row {row}: " in only_line(error)
+        line = only_line(error)
+        assert f"test-00000-of-00001.parquet, row {row}, scienceqa/test/{row}: " in line
+        assert "0x" not in line
 
 
 @pytest.mark.parametrize("pictures", ["val", "images"])
@@ -194,37 +203,33 @@ def test_vizwiz_reads_json_with_the_most_common_answer_first(tmp_path: Path, pic
     assert example.images[0]().mode == "RGB"
 
 
-def test_vizwiz_validation_is_every_tenth_train_item_and_train_the_rest(tmp_path: Path) -> None:
-    names = [f"VizWiz_train_{n:08}.jpg" for n in range(25)]
+def test_vizwiz_validation_is_a_twentieth_of_train_whatever_the_order_of_the_file(tmp_path: Path) -> None:
+    names = [f"VizWiz_train_{n:08}.jpg" for n in range(100)]
     folder = photos(tmp_path, [photo(name) for name in names], "train")
     train, validation = (VIZWIZ.official(folder, split) for split in ("train", "validation"))
-    assert [example.id for example in validation] == ["vizwiz/VizWiz_train_00000009", "vizwiz/VizWiz_train_00000019"]
-    assert len(train) == 23
+    assert (len(train), len(validation)) == (95, 5)
     assert not {example.id for example in train} & {example.id for example in validation}
+    other = photos(tmp_path / "other", [photo(name) for name in reversed(names)], "train")
+    assert {example.id for example in VIZWIZ.official(other, "validation")} == {example.id for example in validation}
 
 
 def test_vizwiz_says_when_there_are_too_few_items_for_a_validation_split(tmp_path: Path) -> None:
     folder = photos(tmp_path, [photo()], "train")
     with pytest.raises(UserError) as error:
         VIZWIZ.official(folder, "validation")
-    assert "every tenth" in only_line(error)
+    assert "too few" in only_line(error)
 
 
-def write_vizwiz_parquet(folder: Path, rows: list[dict[str, Any]]) -> None:
-    import pyarrow
-    import pyarrow.parquet
+def test_vizwiz_train_is_not_looked_for_where_the_hub_has_none(tmp_path: Path) -> None:
+    write_vizwiz_parquet(tmp_path / "vizwiz")
+    assert len(VIZWIZ.load("test", 100, tmp_path)) == 16
+    with pytest.raises(UserError) as error:
+        VIZWIZ.load("train", 100, tmp_path)
+    assert "has no train.json: download VizWiz-VQA's annotations" in only_line(error)
 
-    folder.mkdir(parents=True)
-    schema = pyarrow.schema(
-        [
-            ("question_id", pyarrow.string()),
-            ("image", pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])),
-            ("question", pyarrow.string()),
-            ("answers", pyarrow.list_(pyarrow.string())),
-            ("category", pyarrow.string()),
-        ]
-    )
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), folder / "val-00000-of-00001.parquet")
+
+def parquet_vizwiz(folder: Path, row: dict[str, Any]) -> None:
+    write_parquet(folder / "val-00000-of-00001.parquet", [row])
 
 
 def parquet_photo(**changes: Any) -> dict[str, Any]:
@@ -233,7 +238,7 @@ def parquet_photo(**changes: Any) -> dict[str, Any]:
 
 
 def test_vizwiz_reads_the_hubs_parquet_files(tmp_path: Path) -> None:
-    write_vizwiz_parquet(tmp_path / "vizwiz" / "data", [parquet_photo()])
+    parquet_vizwiz(tmp_path / "vizwiz" / "data", parquet_photo())
     (example,) = VIZWIZ.load("test", 5, tmp_path)
     assert example.id == "vizwiz/VizWiz_val_00000001"
     assert example.answers == ("jam", *["tea"] * 4, *["jam"] * 5)
@@ -250,7 +255,7 @@ def test_vizwiz_reads_the_hubs_parquet_files(tmp_path: Path) -> None:
     ],
 )
 def test_vizwiz_refuses_a_broken_parquet_row(tmp_path: Path, change: dict[str, Any], named: str) -> None:
-    write_vizwiz_parquet(tmp_path / "vizwiz", [parquet_photo(**change)])
+    parquet_vizwiz(tmp_path / "vizwiz", parquet_photo(**change))
     with pytest.raises(UserError) as error:
         VIZWIZ.official(tmp_path / "vizwiz", "test")
     line = only_line(error)
@@ -258,13 +263,18 @@ def test_vizwiz_refuses_a_broken_parquet_row(tmp_path: Path, change: dict[str, A
     assert "row 0" in line
 
 
-@pytest.mark.parametrize("missing", ["image", "question", "answers"])
-def test_vizwiz_names_the_missing_key(tmp_path: Path, missing: str) -> None:
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [("image", "picture name None"), ("question", "question is None"), ("answers", "answers is no")],
+)
+def test_vizwiz_names_the_missing_key(tmp_path: Path, missing: str, said: str) -> None:
     broken = {key: value for key, value in photo("b.jpg").items() if key != missing}
     folder = photos(tmp_path, [photo(), broken])
     with pytest.raises(UserError) as error:
         VIZWIZ.official(folder, "test")
-    assert f"item 1 has no {missing}:" in only_line(error)
+    line = only_line(error)
+    assert said in line
+    assert "val.json, item 1" in line
 
 
 @pytest.mark.parametrize(
@@ -298,7 +308,18 @@ def test_vizwiz_refuses_an_empty_or_malformed_json_file(tmp_path: Path, content:
 
 
 @pytest.mark.parametrize(
-    "name", ["../secret.jpg", "/etc/secret.jpg", "a/b.jpg", "..\\secret.jpg", "C:secret.jpg", "..", "", "a\0b"]
+    "name",
+    [
+        "../secret.jpg",
+        "/etc/secret.jpg",
+        "a/b.jpg",
+        "..\\secret.jpg",
+        "C:secret.jpg",
+        "..",
+        "",
+        "a\0b",
+        "http://x/a.jpg",
+    ],
 )
 def test_a_picture_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "secret.jpg").write_bytes(drawn(RED, kind="JPEG"))
@@ -313,6 +334,7 @@ def test_vizwiz_names_a_missing_picture_while_loading_and_an_item_that_is_there_
     with pytest.raises(UserError) as error:
         VIZWIZ.official(folder, "test")
     assert "VizWiz_val_00000001 is there twice" in only_line(error)
+    folder = photos(tmp_path / "other", [photo()])
     (folder / "val" / photo()["image"]).unlink()
     with pytest.raises(UserError) as error:
         VIZWIZ.official(folder, "test")
@@ -351,7 +373,7 @@ def test_picture_file_takes_the_first_folder_that_has_it(tmp_path: Path) -> None
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     (tmp_path / "two" / "a.jpg").write_bytes(b"")
-    assert picture_file("a.jpg", (tmp_path / "one", tmp_path / "two"), "x") == tmp_path / "two" / "a.jpg"
+    assert find_picture("a.jpg", (tmp_path / "one", tmp_path / "two")).file == tmp_path / "two" / "a.jpg"
 
 
 def test_check_names_a_split_of_another_size_than_published(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from io import BytesIO
 import pytest
 
 from harness.core import UserError
-from tasks.official import opened
+from tasks.pictures import opened
 
 WHITE = (255, 255, 255)
 

@@ -10,6 +10,7 @@ from harness.asking.engines.transformers import forbidden_tokens, load_processor
 from harness.asking.marking import reward
 from harness.asking.styles import COT, DIRECT
 from harness.core import Example, Job, Learner, Paradigm, Scale, Task, Trained, UserError, Work, replace
+from harness.training.advantages import Advantage, with_advantage
 from harness.training.grpo import held_grpo
 from harness.training.presentations import Row, dataset, presentations, question, rounded
 from harness.training.trainers import load_policy, micro_batches, run_trainer, settings
@@ -38,8 +39,11 @@ def updates_per_rollout_batch(presented: int, scale: Scale) -> int:
     return max(1, min(scale.updates_per_rollout_batch, presented // scale.prompts_per_update))
 
 
-def grpo_trainer(job: Job, **changes: Any) -> Any:
-    """TRL's GRPOTrainer for a job, ready to train; every setting that moves a number is pinned here."""
+def grpo_trainer(job: Job, rate: str = "grpo", advantage: Advantage | None = None, **changes: Any) -> Any:
+    """TRL's GRPOTrainer for a job, ready to train; every setting that moves a number is pinned here.
+
+    ``rate`` names the learner whose learning rate is taken, ``advantage`` is another one than GRPO's.
+    """
     from trl import GRPOConfig
 
     scale, paradigm = job.scale, job.paradigm
@@ -69,7 +73,7 @@ def grpo_trainer(job: Job, **changes: Any) -> Any:
         "num_generations": scale.rollouts,
         "num_iterations": 1,
         "shuffle_dataset": False,
-        "learning_rate": scale.rates["grpo"] * paradigm.rate,
+        "learning_rate": scale.rates[rate] * paradigm.rate,
         "lr_scheduler_type": "constant",
         "warmup_steps": 0,
         "weight_decay": 0.01,
@@ -101,7 +105,8 @@ def grpo_trainer(job: Job, **changes: Any) -> Any:
         "log_completions": False,
         "log_multimodal": False,
     }
-    trainer = held_grpo(job)(
+    kind = held_grpo(job) if advantage is None else with_advantage(held_grpo(job), advantage)
+    trainer = kind(
         model=_policy_beside(job),
         reward_funcs=graded,
         args=GRPOConfig(**{**chosen, **changes}),

@@ -21,7 +21,7 @@ TWIN = Scale(
         "direct": Decoding(name="greedy-8", max_new_tokens=8),
         "cot": Decoding(name="greedy-32", max_new_tokens=32),
     },
-    rates={"sft": 1e-4, "grpo": 1e-4},
+    rates={"sft": 1e-4, "grpo": 1e-4, "rloo": 1e-4, "remax": 1e-4},
     train_items=384,
     test_items=200,
     eval_batch=128,
@@ -31,7 +31,7 @@ TWIN = Scale(
     # Measured on one core: an update of 16 targets and of 64 replies, an item of up to 8 and of up to 32 tokens, and an
     # example that is selected by eight of the latter.
     observers=1,
-    seconds={"sft": 0.17, "grpo": 1.7, "direct": 0.004, "cot": 0.006, "solvable": 0.05},
+    seconds={"sft": 0.17, "grpo": 1.7, "rloo": 1.7, "remax": 1.9, "direct": 0.004, "cot": 0.006, "solvable": 0.05},
 )
 # Stages eight times as long: at the default size no stage costs another task more than two points, so that nothing can
 # be said about forgetting. The rates are the default scale's, untuned for this length.
@@ -52,7 +52,7 @@ QWEN25_VL_7B = Scale(
         "direct": Decoding(name="greedy-64", max_new_tokens=64),
         "cot": Decoding(name="greedy-1024", max_new_tokens=1024),
     },
-    rates={"sft": 1e-5, "grpo": 1e-6},
+    rates={"sft": 1e-5, "grpo": 1e-6, "rloo": 1e-6, "remax": 1e-6},
     train_items=None,
     test_items=None,
     eval_batch=64,

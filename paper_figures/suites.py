@@ -14,7 +14,7 @@ from harness.results.published import PublishedRun
 from paper_figures.page import FAINT, INK, command, headline, label, page, palette, save
 from paper_figures.selection import by_paradigm, mean, over_seeds, percent, place, select
 
-ORDER = ("sft", "sft-cot", "mtl", "rft", "rft-nokl", "rft-nocot", "rif-rft")
+ORDER = ("sft", "sft-cot", "mtl", "rft", "rft-rloo", "rft-remax", "rft-nokl", "rft-nocot", "rif-rft")
 MARKERS = ("s", "o", "^", "D")
 
 

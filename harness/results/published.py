@@ -14,8 +14,9 @@ from harness.store.record import RECORD, RunRecord, read_costs, read_record
 
 RUNS = "runs"
 CELLS = "cells.csv"
-# What a scale has that moves no number that is compared: where the model lies, what steps cost, how work is spread.
-APART = ("model", "cite", "seconds", "observers", "ranks")
+# What a scale has that runs need not share to be compared: where the model lies, what steps cost, how work is spread,
+# and the learning rates, of which a run's own is part of its recipe.
+APART = ("model", "cite", "seconds", "observers", "ranks", "rates")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +98,11 @@ class PublishedRun:
 
     @property
     def recipe(self) -> str:
-        """Twelve hex digits over the whole paradigm but its citation, so that means are taken over equal ones only."""
-        return digest({name: value for name, value in self.record.paradigm.items() if name != "cite"})[:12]
+        """Twelve hex digits over the paradigm but its citation, and its rate: means are taken over equal ones only."""
+        paradigm = {name: value for name, value in self.record.paradigm.items() if name != "cite"}
+        learner, rates = self.record.paradigm.get("learner"), self.record.scale.get("rates")
+        named = learner.get("name") if isinstance(learner, dict) else None
+        return digest([paradigm, rates.get(named) if isinstance(rates, dict) else None])[:12]
 
     def matrix(self, style: str | None = None) -> AccuracyMatrix:
         """The accuracy matrix in a style; in the paradigm's own where none is named."""

@@ -298,7 +298,10 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a user asked for. Its id covers what moves a number, and nothing else."""
+    """What a user asked for. Its id covers what moves a number, and nothing else.
+
+    ``left_out`` are the items of official data, as (task, id), that the run does without because they are broken.
+    """
 
     paradigm: Paradigm
     stream: Stream
@@ -307,6 +310,7 @@ class Run:
     limit: int | None = None
     split: str = "test"
     data: str | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def _known_fields(checked: Checked, obeys: frozenset[str]) -> None:

@@ -103,7 +103,7 @@ def view_of(run: Run, kind: EngineKind) -> View:
     examples |= {name: suite_examples(run, suite) for name, suite in suites.items()}
     asked = {}
     for name, items in examples.items():
-        pictures = pictures_of(run, items)
+        pictures = pictures_of(run, name, items)
         asked[name] = Asked(examples=items, pictures=pictures, data=data_digest(items, pictures))
     return View(
         run=run,

@@ -1,69 +1,102 @@
-"""Prompts that are longer than the scale allows, found and named before anything is trained."""
+"""Prompts that are longer than the scale allows, found before anything is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from harness.core import Example, Run, Style, Task, UserError
-from harness.run_inputs import asked_examples, run_stages, run_styles, run_tasks, training_examples
+from harness.core import BrokenItem, Example, Run, Scale, Style, Task, UserError, collecting
+from harness.run_inputs import asked_examples, load_items, run_stages, run_styles, run_tasks, training_items
 from harness.scales import model_folder
-from harness.values import cut
 
-# No picture has more tokens than one for so many pixels, and no text more than one for each of its bytes: a prompt that
-# is short enough by this count needs no tokenizer. The chat template takes the rest.
+# No model makes more tokens of a picture than one for so many pixels, and no text has more than one for each of its
+# bytes: a prompt that is short enough by this count needs no tokenizer. The chat template takes the rest.
 PIXELS_A_TOKEN = 64
 TEMPLATE = 64
-SHOWN = 3
+Item = tuple[str, str]
 
 
-def refuse_long_prompts(run: Run, every_style: bool = False) -> None:
-    """Look at every prompt that a run will train on or ask; with ``every_style``, that any paradigm could train on.
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """A split of a task as a run reads it, whether the items are all of the split, and the rows that are broken."""
 
-    Raises:
-        UserError: naming the items whose prompts are longer than the scale allows: cutting one would cut its picture.
+    task: Task
+    split: str
+    examples: Sequence[Example]
+    whole: bool
+    faults: tuple[BrokenItem, ...]
+
+
+def read_items(run: Run) -> list[Read]:
+    """Every split that a run trains on or asks, each stage and task once; broken rows are collected."""
+    tasks, scale, found = run_tasks(run), run.scale, []
+    for stage in run_stages(run):
+        for name, count in training_items(run, stage).items():
+            with collecting() as faults:
+                examples = load_items(run, tasks[name], "train", count)
+            whole = run.limit is None and scale.train_items is None and not stage.shares
+            found.append(Read(task=tasks[name], split="train", examples=examples, whole=whole, faults=tuple(faults)))
+    for task in tasks.values():
+        with collecting() as faults:
+            examples = asked_examples(run, task)
+        whole = run.limit is None and scale.test_items is None
+        found.append(Read(task=task, split=run.split, examples=examples, whole=whole, faults=tuple(faults)))
+    return found
+
+
+def long_prompts(
+    run: Run, items: Iterable[Read], every_style: bool = False, without: Container[Item] = ()
+) -> dict[Item, str]:
+    """(task, id) of each item whose prompt is longer than the scale allows, and its length in words.
+
+    Cutting one would cut its picture. With ``every_style`` each style counts that any paradigm could train in; items
+    ``without`` are not looked at.
     """
-    long = {item: length for item, length in _lengths(run, every_style) if length > run.scale.max_prompt_tokens}
-    if long:
-        names = ", ".join(f"{cut(item, 60)} ({length} tokens)" for item, length in list(long.items())[:SHOWN])
-        more = f" and {len(long) - SHOWN} more" if len(long) > SHOWN else ""
-        raise UserError(
-            f"scale {run.scale.name} allows prompts of {run.scale.max_prompt_tokens} tokens, longer are {names}{more}:"
-            " shorten or leave out these items, or use a scale with a larger max_prompt_tokens"
-        )
-
-
-def _lengths(run: Run, every_style: bool) -> Iterator[tuple[str, int]]:
-    """The id and the length of each prompt that may be too long."""
     from harness.asking.engines.prompts import prompt_lengths
     from harness.asking.engines.transformers import load_processor
     from harness.asking.evaluate import open_pictures
 
+    allowed, pixels = run.scale.max_prompt_tokens, _pixels_a_token(run.scale)
     doubtful = [
-        (example, text)
-        for task, style, example in _asked(run, every_style)
-        if _most_tokens(text := style.ask(task, example), example, run) > run.scale.max_prompt_tokens
+        (task, example, text)
+        for task, style, example in _asked(run, items, every_style)
+        if (task.name, example.id) not in without
+        and _most_tokens(text := style.ask(task, example), example, run.scale.max_pixels // pixels) > allowed
     ]
-    if doubtful:
-        processor = load_processor(model_folder(run.scale), run.scale)
-        for example, text in doubtful:
-            yield example.id, prompt_lengths(processor, [(text, open_pictures(example))])[0]
+    found = {}
+    processor = load_processor(model_folder(run.scale), run.scale) if doubtful else None
+    for task, example, text in doubtful:
+        length = prompt_lengths(processor, [(text, open_pictures(example))])[0]
+        if length > allowed:
+            found[task.name, example.id] = f"its prompt has {length} tokens, scale {run.scale.name} allows {allowed}"
+    return found
 
 
-def _asked(run: Run, every_style: bool) -> Iterator[tuple[Task, Style, Example]]:
-    """Every item of the run with every style that it is asked in."""
-    tasks, styles = run_tasks(run), run_styles(run)
-    trained = list(styles.values()) if every_style else [run.paradigm.style]
-    shown: list[tuple[Sequence[Style], Mapping[str, Sequence[Example]]]] = [
-        (trained, training_examples(run, stage, tasks)) for stage in run_stages(run)
-    ]
-    shown.append((list(styles.values()), {name: asked_examples(run, task) for name, task in tasks.items()}))
-    for ways, items in shown:
-        for name, examples in items.items():
-            for style in ways:
-                yield from ((tasks[name], style, example) for example in examples)
+def _asked(run: Run, items: Iterable[Read], every_style: bool) -> Iterator[tuple[Task, Style, Example]]:
+    """Every item with every style that it is asked in."""
+    styles = tuple(run_styles(run).values())
+    trained = styles if every_style else (run.paradigm.style,)
+    for read in items:
+        for style in trained if read.split == "train" else styles:
+            yield from ((read.task, style, example) for example in read.examples)
 
 
-def _most_tokens(text: str, example: Example, run: Run) -> int:
-    """An upper bound of a prompt's length in tokens."""
-    pictures = len(example.images) * (run.scale.max_pixels // PIXELS_A_TOKEN + TEMPLATE)
-    return len(text.encode("utf-8", "replace")) + pictures + TEMPLATE
+def _pixels_a_token(scale: Scale) -> int:
+    """How many pixels the scale's model makes a token of, by its own settings; the fewest of any, where they are gone.
+
+    A patch of Qwen2.5-VL has 14 x 14 pixels, and 2 x 2 patches are a token (arXiv:2502.13923, section 2.1).
+    """
+    try:
+        folder = model_folder(scale)
+        files = [folder / name for name in ("processor_config.json", "preprocessor_config.json")]
+        said = json.loads(next(file for file in files if file.is_file()).read_bytes())
+        said = said.get("image_processor", said)
+        return max(PIXELS_A_TOKEN, (int(said["patch_size"]) * int(said["merge_size"])) ** 2)
+    except (UserError, StopIteration, OSError, ValueError, TypeError, KeyError, AttributeError):
+        return PIXELS_A_TOKEN
+
+
+def _most_tokens(text: str, example: Example, picture: int) -> int:
+    """An upper bound of a prompt's length in tokens, of which a picture has at most so many."""
+    return len(text.encode("utf-8", "replace")) + len(example.images) * (picture + TEMPLATE) + TEMPLATE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,13 @@ from harness.core import (
     Suite,
     Task,
     UserError,
+    broken,
+    collecting,
     digest,
     plain,
     slug,
 )
+from harness.data.lock import LockedSet, current_set
 from harness.registry import all_of, typed
 from harness.scales import model_folder
 from harness.store.lineage import Checkpoint, part_inputs, style_inputs, weights_digest
@@ -164,6 +168,8 @@ def declared(run: Run) -> dict[str, Any]:
         "split": run.split,
         "official": run.data is not None,
     }
+    if run.left_out:
+        found["left_out"] = run.left_out
     resolved: dict[str, Any] = plain(found)
     return resolved
 
@@ -191,13 +197,13 @@ def training_items(run: Run, stage: Stage) -> dict[str, int]:
 
 def training_examples(run: Run, stage: Stage, tasks: Mapping[str, Task]) -> dict[str, tuple[Example, ...]]:
     """The training items of a stage by task, each once."""
-    return {name: _load(run, tasks[name], "train", count) for name, count in training_items(run, stage).items()}
+    return {name: load_items(run, tasks[name], "train", count) for name, count in training_items(run, stage).items()}
 
 
 def asked_examples(run: Run, task: Task) -> tuple[Example, ...]:
     """The items that a cell of the task is made of."""
     bounds = [bound for bound in (run.scale.test_items, run.limit) if bound is not None]
-    return _load(run, task, run.split, min(bounds, default=ALL))
+    return load_items(run, task, run.split, min(bounds, default=ALL))
 
 
 def suite_examples(run: Run, suite: Suite) -> tuple[Example, ...]:
@@ -207,14 +213,27 @@ def suite_examples(run: Run, suite: Suite) -> tuple[Example, ...]:
     return _sound(f"the prompts of suite {suite.name}", found[: min(bounds, default=ALL)])
 
 
-def _load(run: Run, task: Task, split: str, count: int) -> tuple[Example, ...]:
-    """``count`` items of a split. Raises UserError where there are none, or one is not what an item is."""
+def load_items(run: Run, task: Task, split: str, count: int) -> tuple[Example, ...]:
+    """``count`` items of a split, without those that the run leaves out.
+
+    Raises UserError where there are none, one is not what an item is, or a file is not what the lock file says.
+    """
     folder = None if run.data is None else Path(run.data)
     if folder is not None and not folder.is_dir():
         raise UserError(f"data folder {folder} does not exist: give the folder that holds {task.name}/")
     if folder is None and task.twin_items is not None:
         count = min(count, task.twin_items)
-    return _sound(f"the {split} items of {task.name}", task.load(split, count, folder))
+    if folder is not None and task.official is not None:
+        current_set(folder, task, write=False)
+    left_out = {item for name, item in run.left_out if name == task.name}
+    with collecting() if left_out else nullcontext(()) as faults:
+        examples = task.load(split, count, folder)
+    for fault in faults:
+        if fault.item not in left_out:
+            broken(fault)
+    if left_out:
+        examples = tuple(example for example in examples if example.id not in left_out)
+    return _sound(f"the {split} items of {task.name}", examples)
 
 
 def _sound(what: str, examples: tuple[Example, ...]) -> tuple[Example, ...]:
@@ -232,9 +251,37 @@ def _sound(what: str, examples: tuple[Example, ...]) -> tuple[Example, ...]:
     return examples
 
 
-def pictures_of(run: Run, examples: tuple[Example, ...]) -> str:
-    """The digest of examples' pictures: all of a twin, those of the first 64 items of official data."""
-    return pictures_digest(examples, None if run.data is None else PICTURES_OF_OFFICIAL_DATA)
+def pictures_of(run: Run, name: str, examples: tuple[Example, ...]) -> str:
+    """The digest of examples' pictures, of a twin all of them.
+
+    Of official data it is the fingerprint of the set's files, and how the loader opens the pictures of the first 64
+    items.
+    """
+    if run.data is None:
+        return pictures_digest(examples)
+    first = pictures_digest(examples, PICTURES_OF_OFFICIAL_DATA)
+    locked = locked_set(run, name)
+    return digest([locked.fingerprint, first]) if locked else first
+
+
+def locked_set(run: Run, name: str) -> LockedSet | None:
+    """A task's set in the folder of official data as it is now, compared with the lock file, or locked now.
+
+    None for a twin, and for a suite, whose data has no folder of its own. Raises UserError where a file is another.
+    """
+    if run.data is None or name in all_of("suite"):
+        return None
+    return current_set(Path(run.data), typed(Task, name))
+
+
+def data_sets(run: Run) -> dict[str, dict[str, str]]:
+    """Source, revision and fingerprint of each set of official data that the run reads; none for twins."""
+    found = {name: locked_set(run, name) for name in run_tasks(run)}
+    return {
+        name: {"source": one.source, "revision": one.revision, "fingerprint": one.fingerprint}
+        for name, one in found.items()
+        if one is not None
+    }
 
 
 def base_checkpoint(run: Run) -> Checkpoint:

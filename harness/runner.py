@@ -10,6 +10,7 @@ from pathlib import Path
 from harness import processes
 from harness.asking.engines import EngineKind
 from harness.asking.evaluate import cell_of
+from harness.broken_items import settled
 from harness.core import (
     Cell,
     Mark,
@@ -21,7 +22,6 @@ from harness.core import (
 )
 from harness.listener import Listener, Silent
 from harness.observe import Look, file_name, generate, kept_replies, look, view_of
-from harness.prompt_length import refuse_long_prompts
 from harness.registry import typed
 from harness.results.cells import read_cells, write_cells
 from harness.results.details import DETAILS, details_of, write_details
@@ -65,7 +65,7 @@ def run(run: Run, out: Path, listener: Listener | None = None, engine: EngineKin
     with disk.refusing_disk_faults(out):
         kind = engine or typed(EngineKind, run.scale.engine)
         stages, looked = run_stages(run), observations(run)
-        refuse_long_prompts(run)
+        settled(run)
         base = base_checkpoint(run)
         view = view_of(run, kind)
         with store.hold(name) as folder:

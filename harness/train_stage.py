@@ -64,7 +64,7 @@ def prepare(
         run,
         stage,
         examples={name: (tasks[name], examples[name]) for name in stage.tasks},
-        pictures={name: pictures_of(run, examples[name]) for name in stage.tasks},
+        pictures={name: pictures_of(run, name, examples[name]) for name in stage.tasks},
         parent=parent,
         reference=anchor.weights if anchor else None,
         seed=job.seed,

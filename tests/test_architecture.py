@@ -160,12 +160,23 @@ def test_the_nouns_are_all_there():
     assert {"Learner", "Selector", "Suite", "Probe", "Observation", "Reply", "Mark", "Verdict", "Stage"} <= names
 
 
-RUN_FLAGS = ["--paradigm", "--seq", "--scale", "--seed", "--limit", "--out", "--data", "--split", "--plugin"]
+RUN_FLAGS = [
+    "--paradigm",
+    "--seq",
+    "--scale",
+    "--seed",
+    "--limit",
+    "--out",
+    "--data",
+    "--split",
+    "--skip-broken",
+    "--plugin",
+]
 FLAGS = {
     "run": RUN_FLAGS,
     "plan": RUN_FLAGS,
     "list": ["--plugin"],
-    "check": ["--seq", "--scale", "--out", "--data", "--plugin"],
+    "check": ["--seq", "--scale", "--out", "--data", "--skip-broken", "--plugin"],
     "publish": ["run", "--out", "--results", "--data", "--plugin"],
     "remark": ["run", "--scorer", "--out", "--data", "--plugin"],
     "leaderboard": ["--results"],

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from data_plugin import POSTED, files
+from fake_data import POSTED, files
 from fake_hub import serving
 from hypothesis import given
 from hypothesis import strategies as st

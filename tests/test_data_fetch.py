@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from data_plugin import files, write
+from fake_data import files, write
 from fake_hub import Hub, serving
 
 ROOT = Path(__file__).resolve().parent.parent

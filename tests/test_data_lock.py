@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_plugin import PAIRS, write
+from fake_data import PAIRS, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +35,7 @@ def refused(action: Callable[[], object]) -> str:
 
 
 def look(data: Path) -> Any:
-    return current_set(data, "pairs", PAIRS.sources)
+    return current_set(data, PAIRS)
 
 
 def test_the_first_look_locks_a_set_and_the_next_reads_nothing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

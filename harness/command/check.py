@@ -8,13 +8,15 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import registry
 from harness.asking.evaluate import open_pictures
 from harness.command.shell import THREADS
-from harness.core import Paradigm, Run, Scale, Stream, Suite, Task, UserError
+from harness.core import Paradigm, Run, Scale, Stream, Suite, Task, UserError, collecting
+from harness.data.lock import LockedSet, current_set
 from harness.store.disk import refusing_disk_faults
 from harness.store.environment import unfit_versions, versions
 from harness.values import cut
@@ -33,16 +35,19 @@ class Finding:
     line: str
 
 
-def environment(out: Path, scale: Scale, stream: Stream, data: Path | None) -> list[Finding]:
-    """All findings for runs of a scale and a stream that write to ``out`` and read ``data`` (None: the twins)."""
+def environment(out: Path, scale: Scale, stream: Stream, data: Path | None, allowed: int = 0) -> list[Finding]:
+    """All findings for runs of a scale and a stream that write to ``out`` and read ``data`` (None: the twins).
+
+    Of broken items and long prompts so many are ``allowed``.
+    """
     device = _device()
     findings = [_python(), _attempt("packages", fit_versions), _threads(), device]
     findings += [_attempt("output", lambda: writable(out)), _attempt("disk", lambda: room(out, LEAST_FREE))]
     findings.append(_attempt("model", lambda: model(scale)))
     findings += [_attempt("memory", lambda: memory(scale))] if device.well and findings[-1].well else []
-    findings.append(_attempt("data", lambda: items(stream, data)))
+    findings.append(_attempt("data", lambda: items(stream, data, allowed)))
     if all(finding.well for finding in findings):
-        findings.append(_attempt("prompts", lambda: prompts(stream, scale, data)))
+        findings.append(_attempt("prompts", lambda: prompts(stream, scale, data, allowed)))
     return findings
 
 
@@ -180,7 +185,7 @@ def _device_memory() -> tuple[str, int]:
     return "this machine", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def items(stream: Stream, data: Path | None) -> str:
+def items(stream: Stream, data: Path | None, allowed: int = 0) -> str:
     """Whether every task and suite of a stream gives a training and a test item whose pictures open.
 
     Only what a run reads is looked at: training and test items of the stream's tasks, test items of its suites.
@@ -197,11 +202,16 @@ def items(stream: Stream, data: Path | None) -> str:
             registry.typed(Suite, name).ask(data)
             continue
         task = registry.typed(Task, name)
+        if data is not None and task.official is not None:
+            locked = current_set(data, task, write=False)
+            remarks += _unseen(name, locked)
         for split in ("train", "test") if name in stream.tasks else ("test",):
             published = task.counts.get(split, 0)
-            found = task.load(split, 1 if data is None else published + 1, data)
+            with collecting(allowed) if allowed else nullcontext(()) as faults:
+                found = task.load(split, 1 if data is None else published + 1, data)
             for example in found[:1]:
                 open_pictures(example)
+            remarks += [f"{cut(fault.item, 60)} would be left out ({cut(fault.reason)})" for fault in faults]
             if data is not None and published and len(found) != published:
                 more = "more than " if len(found) > published else ""
                 count = min(len(found), published)
@@ -211,18 +221,26 @@ def items(stream: Stream, data: Path | None) -> str:
     return "; ".join([found_all, *remarks])
 
 
-def prompts(stream: Stream, scale: Scale, data: Path | None) -> str:
-    """Whether every prompt of a stream, in any style, is as short as the scale wants it.
+def _unseen(name: str, locked: LockedSet | None) -> list[str]:
+    """What nobody has looked at yet in a set: its files, or the pictures in them."""
+    if locked is None:
+        return [f"{name} is not locked: `harness data verify {name}`"]
+    return [] if locked.broken else [f"not all pictures of {name} were opened: `harness data verify {name} --pictures`"]
+
+
+def prompts(stream: Stream, scale: Scale, data: Path | None, allowed: int = 0) -> str:
+    """Whether every prompt of a stream, in any style, is as short as the scale wants it, and no item known as broken.
 
     Raises:
-        UserError: naming the items that are too long.
+        UserError: naming the first items where there are more than ``allowed`` that are not.
     """
-    from harness.prompt_length import refuse_long_prompts
+    from harness.broken_items import settled
 
     any_paradigm = registry.typed(Paradigm, registry.names("paradigm")[0])
     run = Run(paradigm=any_paradigm, stream=stream, scale=scale, data=None if data is None else str(data))
-    refuse_long_prompts(run, every_style=True)
-    return f"none of more than {scale.max_prompt_tokens} tokens"
+    without = settled(run, allowed, every_style=True, pictures=False).left_out
+    less = f", {len(without)} items left out" if without else ""
+    return f"none of more than {scale.max_prompt_tokens} tokens{less}"
 
 
 def _attempt(what: str, look: Callable[[], str]) -> Finding:

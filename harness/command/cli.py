@@ -47,6 +47,9 @@ DataFlag = Annotated[
     Path | None, typer.Option("--data", help="Official data, one subfolder per task; the twins without it.")
 ]
 SplitFlag = Annotated[str, typer.Option("--split", help="What to evaluate on: test, or validation for choosing.")]
+SkipFlag = Annotated[
+    int, typer.Option("--skip-broken", help="Do without at most this many broken or too long items of the data.")
+]
 PluginFlag = Annotated[
     list[Path] | None, typer.Option("--plugin", help="A Python file with tasks or paradigms of your own; repeatable.")
 ]
@@ -101,6 +104,7 @@ def run_command(
     out: OutFlag = RUNS,
     data: DataFlag = None,
     split: SplitFlag = "test",
+    skip_broken: SkipFlag = 0,
     plugin: PluginFlag = None,
 ) -> None:
     """Train a paradigm through a stream and evaluate all tasks and suites after every stage.
@@ -108,7 +112,9 @@ def run_command(
     The same command continues a run that was interrupted.
     """
     asked = request(paradigm, seq, scale, seed, limit, data, split, plugin)
+    _between("--skip-broken", skip_broken, 0, LIMITS)
     settle(scale)
+    from harness.broken_items import settled
     from harness.command import check, plan, printing
     from harness.command.progress import Display
     from harness.results import published
@@ -117,6 +123,8 @@ def run_command(
     check.writable(out)
     check.model(asked.scale)
     check.memory(asked.scale)
+    if skip_broken:
+        asked = settled(asked, skip_broken, print)
     planned = plan.of(asked, out)
     check.room(out, planned.disk_bytes)
     console = printing.console()
@@ -143,12 +151,17 @@ def plan_command(
     out: OutFlag = RUNS,
     data: DataFlag = None,
     split: SplitFlag = "test",
+    skip_broken: SkipFlag = 0,
     plugin: PluginFlag = None,
 ) -> None:
     """Say what a run will do and cost, before it does it."""
     asked = request(paradigm, seq, scale, seed, limit, data, split, plugin)
+    _between("--skip-broken", skip_broken, 0, LIMITS)
+    from harness.broken_items import settled
     from harness.command import plan, printing
 
+    if skip_broken:
+        asked = settled(asked, skip_broken, print, pictures=False)
     printing.plan(printing.console(), plan.of(asked, out))
 
 
@@ -167,15 +180,17 @@ def check_command(
     scale: ScaleFlag = "twin",
     out: OutFlag = RUNS,
     data: DataFlag = None,
+    skip_broken: SkipFlag = 0,
     plugin: PluginFlag = None,
 ) -> None:
     """Look whether this machine is ready: versions, disk, permissions, model and data."""
     from harness.command import check, printing
 
     registry.load_plugins(tuple(plugin or ()))
+    _between("--skip-broken", skip_broken, 0, LIMITS)
     settle(scale)
     stream, size = registry.typed(Stream, seq), registry.typed(Scale, scale)
-    findings = check.environment(out, size, stream, data) + check.laws(registry.plugins())
+    findings = check.environment(out, size, stream, data, skip_broken) + check.laws(registry.plugins())
     printing.findings(printing.console(), [finding for finding in findings if finding.well])
     for finding in findings:
         if not finding.well:

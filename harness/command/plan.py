@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from harness.broken_items import settled
 from harness.command.check import in_words
 from harness.core import Observation, Run, Stage, Task, UserError, Work
-from harness.prompt_length import refuse_long_prompts
 from harness.run_inputs import (
     asked_examples,
     cells_of,
@@ -116,7 +116,7 @@ def of(run: Run, out: Path) -> Plan:
     Raises:
         UserError: where the run cannot be, or its official data cannot be read.
     """
-    refuse_long_prompts(run)
+    settled(run, pictures=False)
     store, record = Store(out), _begun(run, out)
     units = units_of(run, store)
     tasks, cells = run_tasks(run), cells_of(observations(run))

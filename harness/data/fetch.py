@@ -21,13 +21,15 @@ from harness.data.lock import (
     read_files,
     read_lock,
     set_files,
+    set_of,
     write_set,
 )
-from harness.data.verify import count_items, miscounted
+from harness.data.verify import miscounted, read_splits
 from harness.store import disk
 from harness.values import cut
 
 ROOM = ".fetch"
+PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 Say = Callable[[str], None]
 
 
@@ -51,7 +53,7 @@ def fetch(data: Path, task: Task, revision: str | None, say: Say) -> None:
     Raises:
         UserError: where it cannot be had or written, its counts are not those published, or it is not what is locked.
     """
-    folder = data / task.name
+    folder = data / set_of(data, task)
     with disk.refusing_disk_faults(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _without_links(folder)
@@ -64,7 +66,8 @@ def fetch(data: Path, task: Task, revision: str | None, say: Say) -> None:
 
 
 def _fetch(data: Path, task: Task, revision: str | None, say: Say) -> None:
-    folder, locked = data / task.name, read_lock(data).sets.get(task.name)
+    name = set_of(data, task)
+    folder, locked = data / name, read_lock(data).sets.get(name)
     pinned = revision or (locked.revision if locked else "")
     wanted = look_up(task, pinned, folder)
     there = sum(size for name, size in wanted.sizes.items() if disk.size(folder / name) == size)
@@ -177,21 +180,26 @@ def _from_site(folder: Path, url: str, source: Source, say: Say) -> None:
     archive = by_hand if by_hand.is_file() else room / name
     if not archive.is_file():
         download(url, archive)
-    say(f"{folder.name}: {unpack(archive, folder, source.files):,} files from {name}")
-    (room / f"{name}.done").touch()
-    archive.unlink()
+    if name.endswith(PACKED):
+        say(f"{folder.name}: {unpack(archive, folder, source.files):,} files from {name}")
+        (room / f"{name}.done").touch()
+        archive.unlink()
+    else:
+        archive.replace(by_hand)
+        (room / f"{name}.done").touch()
 
 
 def _lock(data: Path, task: Task, wanted: Wanted, locked: LockedSet | None, say: Say) -> None:
     """Count what came and put it into the lock file; it must be what was ``locked`` for this revision."""
-    folder = data / task.name
+    name = set_of(data, task)
+    folder = data / name
     files = read_files(set_files(folder, task.sources), {})
     _only(task, files, wanted)
     if locked and (lines := differences(task.name, locked.files, files)):
         raise UserError(
             f"{lines[0]}: remove that file and fetch again, or give `harness data verify {task.name} --write`"
         )
-    counts = count_items(task, folder)
+    counts = {split: read.count for split, read in read_splits(task, folder).items()}
     if lines := miscounted(task.name, task.counts, counts, "published are"):
         raise UserError(
             f"{lines[0]}: it is not locked; give another --revision, or take it as it is by"
@@ -199,7 +207,7 @@ def _lock(data: Path, task: Task, wanted: Wanted, locked: LockedSet | None, say:
         )
     found = local_set(files, wanted.source.hub or "official site", wanted.revision)
     broken = locked.broken if locked and locked.fingerprint == found.fingerprint else {}
-    write_set(data, task.name, replace(found, counts=counts, broken=broken))
+    write_set(data, name, replace(found, counts=counts, broken=broken))
     said = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     say(f"{task.name}: {said}; fingerprint {found.fingerprint[:12]}; locked")
 

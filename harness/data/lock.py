@@ -17,13 +17,15 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
-from harness.core import Source, UserError, digest, plain, slug
+from harness.core import Source, Task, UserError, digest, plain, slug
+from harness.registry import all_of
 from harness.store import disk
 from harness.store.typed import SCHEMA, decode, dump
 from harness.values import cut
 
 LOCK = "data.lock.json"
 LOCAL = "local"
+PICTURES = (".jpg", ".jpeg", ".png")
 _SHA256, _REVISION = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
@@ -119,7 +121,7 @@ def fingerprint(files: Mapping[str, LockedFile]) -> str:
 
 
 def set_files(folder: Path, sources: Iterable[Source]) -> dict[str, Path]:
-    """The files of a set by their names: those that one of the sources has a pattern for, all of them without patterns.
+    """The files of a set by their names: those that fit a pattern of one of the sources, all of them without patterns.
 
     Hidden files and folders are nobody's data. Links are followed, each folder once.
 
@@ -142,7 +144,7 @@ def set_files(folder: Path, sources: Iterable[Source]) -> dict[str, Path]:
         for name in names:
             file = Path(place, name)
             path = file.relative_to(folder).as_posix()
-            if name.startswith(".") or (patterns and not any(fnmatchcase(path, pattern) for pattern in patterns)):
+            if name.startswith(".") or (patterns and not any(_fits(path, pattern) for pattern in patterns)):
                 continue
             if not is_plain(path):
                 raise UserError(
@@ -150,6 +152,14 @@ def set_files(folder: Path, sources: Iterable[Source]) -> dict[str, Path]:
                 )
             found[path] = file
     return dict(sorted(found.items()))
+
+
+def _fits(path: str, pattern: str) -> bool:
+    """Whether a file is one of a pattern, in its folder or in another: users unpack where they like."""
+    wanted = pattern.rpartition("/")[2]
+    name = path.rpartition("/")[2]
+    anywhere = name.lower().endswith(PICTURES) if wanted == "*" else fnmatchcase(name, wanted)
+    return anywhere or fnmatchcase(path, pattern)
 
 
 def read_files(
@@ -204,8 +214,17 @@ def local_set(files: Mapping[str, LockedFile], source: str = LOCAL, revision: st
     return LockedSet(source=source, revision=revision, fingerprint=fingerprint(files), files=dict(files))
 
 
-def current_set(data: Path, name: str, sources: Iterable[Source], write: bool = True) -> LockedSet | None:
-    """A set as the lock file says, after its files were compared with it: in moments, where none was touched.
+def set_of(data: Path, task: Task) -> str:
+    """The set that a task reads: its own, or that of a task with the same source where only this one has a folder."""
+    if not (data / task.name).is_dir() and task.sources:
+        for name, other in all_of("task").items():
+            if isinstance(other, Task) and other.sources[:1] == task.sources[:1] and (data / name).is_dir():
+                return name
+    return task.name
+
+
+def current_set(data: Path, task: Task, write: bool = True) -> LockedSet | None:
+    """A task's set as the lock file says, after its files were compared with it: in moments, where none was touched.
 
     A set that the lock file lacks is read and, where the folder can be written, locked; with ``write`` off it is left,
     and None comes back. A folder that cannot be written is read anew by every process.
@@ -213,11 +232,12 @@ def current_set(data: Path, name: str, sources: Iterable[Source], write: bool = 
     Raises:
         UserError: where a file is missing, truncated, changed or additional.
     """
+    name = set_of(data, task)
     locked = read_lock(data).sets.get(name)
     if locked is None and not write:
         return None
     known = locked.files if locked else {}
-    found = read_files(set_files(data / name, sources), known)
+    found = read_files(set_files(data / name, task.sources), known)
     if locked and (lines := differences(name, known, found)):
         more = f" (and {len(lines) - 1} more files)" if len(lines) > 1 else ""
         raise UserError(
@@ -231,5 +251,5 @@ def current_set(data: Path, name: str, sources: Iterable[Source], write: bool = 
 
 __all__ = [
     "LOCAL", "LOCK", "DataLock", "LockedFile", "LockedSet", "current_set", "differences", "fingerprint", "is_plain",
-    "local_set", "read_files", "read_lock", "set_files", "write_set",
+    "local_set", "read_files", "read_lock", "set_files", "set_of", "write_set",
 ]  # fmt: skip

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from harness.asking.evaluate import open_pictures
-from harness.core import Example, Task, UserError
+from harness.core import Example, Task, UserError, collecting
 from harness.data.lock import (
     LOCAL,
     LockedSet,
@@ -19,6 +19,7 @@ from harness.data.lock import (
     read_files,
     read_lock,
     set_files,
+    set_of,
     write_set,
 )
 from harness.values import cut
@@ -45,21 +46,25 @@ def verify(data: Path, task: Task, write: bool = False, pictures: bool = False) 
     Raises:
         UserError: where the lock file itself cannot be read or written.
     """
-    name, locked = task.name, read_lock(data).sets.get(task.name)
+    name = set_of(data, task)
+    locked = read_lock(data).sets.get(name)
     try:
         files = read_files(set_files(data / name, task.sources), {}, afresh=True)
         faults = differences(name, locked.files, files) if locked else []
         if faults and not write:
             return Verified(name=name, faults=tuple(faults), locked=locked)
-        counts = count_items(task, data / name)
-        broken = {split: broken_pictures(task.load(split, 10**9, data)) for split in counts} if pictures else {}
+        splits = read_splits(task, data / name)
+        rows = {split: read.broken for split, read in splits.items()}
+        looked = splits if pictures else {}
+        broken = {split: {**rows[split], **broken_pictures(read.examples, data)} for split, read in looked.items()}
     except UserError as fault:
         return Verified(name=name, faults=(_named(name, str(fault)),), locked=locked)
+    counts = {split: read.count for split, read in splits.items()}
     unpublished = miscounted(name, task.counts, counts, "published are")
-    recounted = miscounted(name, locked.counts, counts, "locked are") if locked and locked.counts else []
-    faults = recounted if locked else unpublished
+    accepted = locked is not None and bool(locked.counts)
+    faults = miscounted(name, locked.counts, counts, "locked are") if locked and accepted else unpublished
     found = relocked(local_set(files), locked, counts, broken)
-    notes = [*(unpublished if locked or write else []), *_broken_lines(name, broken)]
+    notes = [*(unpublished if accepted or write else []), *_broken_lines(name, {**rows, **broken})]
     if faults and not write:
         return Verified(name=name, faults=tuple(faults), notes=tuple(notes), locked=locked)
     if found != locked:
@@ -82,11 +87,29 @@ def relocked(
     )
 
 
-def count_items(task: Task, folder: Path) -> dict[str, int]:
-    """The items of each published split as the task's loader gives them. Raises UserError where one cannot be read."""
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The items of a split as its loader gives them, and why each broken row cannot be one."""
+
+    examples: Sequence[Example]
+    broken: dict[str, str]
+
+    @property
+    def count(self) -> int:
+        """The rows of the split, usable or not."""
+        return len(self.examples) + len(self.broken)
+
+
+def read_splits(task: Task, folder: Path) -> dict[str, Split]:
+    """Each published split as the task's loader gives it. Raises UserError where one cannot be read at all."""
     if task.official is None:
         raise UserError(f"task {task.name} has no loader for official data")
-    return {split: len(task.official(folder, split)) for split in task.counts}
+    found = {}
+    for split in task.counts:
+        with collecting() as faults:
+            examples = task.official(folder, split)
+        found[split] = Split(examples=examples, broken={fault.item: cut(fault.reason) for fault in faults})
+    return found
 
 
 def miscounted(name: str, wanted: Mapping[str, int], found: Mapping[str, int], said: str) -> list[str]:
@@ -98,15 +121,24 @@ def miscounted(name: str, wanted: Mapping[str, int], found: Mapping[str, int], s
     ]
 
 
-def broken_pictures(examples: Sequence[Example]) -> dict[str, str]:
-    """The ids of items one of whose pictures does not open, each with the reason: 3 to 30 ms a picture and core."""
+def remember_broken(data: Path, name: str, locked: LockedSet, split: str, broken: Mapping[str, str]) -> None:
+    """Note in the lock file that all pictures of a split were opened, and which items are broken."""
+    if os.access(data, os.W_OK) and read_lock(data).sets.get(name) == locked:
+        write_set(data, name, replace(locked, broken={**locked.broken, split: dict(broken)}))
+
+
+def broken_pictures(examples: Iterable[Example], data: Path) -> dict[str, str]:
+    """The ids of items one of whose pictures does not open, each with the reason: 3 to 30 ms a picture and core.
+
+    A reason names files within ``data``, so that it can stand in the lock file.
+    """
     found = {}
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
         rest = iter(examples)
         while part := list(islice(rest, AT_ONCE)):
             for example, reason in zip(part, threads.map(_fault, part), strict=True):
                 if reason:
-                    found[example.id] = reason
+                    found[example.id] = cut(reason.replace(f"{data}/", ""))
     return found
 
 
@@ -115,7 +147,7 @@ def _fault(example: Example) -> str:
     try:
         open_pictures(example)
     except UserError as fault:
-        return cut(str(fault))
+        return str(fault)
     return ""
 
 
@@ -131,4 +163,4 @@ def _broken_lines(name: str, broken: Mapping[str, Mapping[str, str]]) -> list[st
     ]
 
 
-__all__ = ["Verified", "broken_pictures", "count_items", "miscounted", "relocked", "verify"]
+__all__ = ["Split", "Verified", "broken_pictures", "miscounted", "read_splits", "relocked", "remember_broken", "verify"]

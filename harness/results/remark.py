@@ -90,7 +90,18 @@ def run_of(record: RunRecord, data: Path | None) -> Run:
         limit=record.limit,
         split=record.split,
         data=None if data is None else str(data),
+        left_out=_left_out(record),
     )
+
+
+def _left_out(record: RunRecord) -> tuple[tuple[str, str], ...]:
+    """The items that the run did without, as (task, id). Raises UserError where the record does not hold such pairs."""
+    found = record.declared.get("left_out", [])
+    if not isinstance(found, list) or not all(
+        isinstance(one, list) and len(one) == 2 and all(isinstance(name, str) for name in one) for one in found
+    ):
+        raise UserError(f"run {record.id} does not say which items it left out: give its command again")
+    return tuple((task, item) for task, item in found)
 
 
 def kept(folder: Path, record: RunRecord, data: Path | None) -> Kept:

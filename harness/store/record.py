@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.core import Observation, Run, Stage, UserError, digest, plain, replace
 from harness.registry import loaded_plugins
-from harness.run_inputs import declared, id_of
+from harness.run_inputs import data_sets, declared, id_of
 from harness.store import disk
 from harness.store.environment import environment
 from harness.store.lineage import Checkpoint
@@ -39,7 +39,8 @@ class RunRecord:
     """What run.json holds. ``paradigm``, ``stream`` and ``scale`` are the nouns resolved to plain values.
 
     ``declared`` is what the id was made of: its digest ends the id, so that an edited record is found. ``scorers`` are
-    the scorers of the cells, by task or suite; ``data`` the fingerprints of their items; ``environments`` the
+    the scorers of the cells, by task or suite; ``data`` the fingerprints of their items, ``sets`` source, revision and
+    fingerprint of the official data; ``environments`` the
     environments by their digest; ``plugins`` the files that were loaded with their digests.
     """
 
@@ -62,6 +63,7 @@ class RunRecord:
     observations: tuple[Observation, ...]
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
     plugins: dict[str, str] = field(default_factory=dict)
+    sets: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -249,7 +251,7 @@ def open_record(
             stages=tuple(StageRecord(name=stage.name, tasks=stage.tasks) for stage in stages),
             observations=tuple(observations),
         )
-    recorder = Recorder(folder, replace(record, plugins=loaded_plugins()), costs)
+    recorder = Recorder(folder, replace(record, plugins=loaded_plugins(), sets=data_sets(run)), costs)
     recorder.environment(environment())
     recorder._note()
     return recorder

@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 
 from harness.asking.evaluate import open_pictures
-from harness.asking.marking import mark
+from harness.asking.marking import mark, parts_of
 from harness.asking.styles import STYLES
 from harness.core import (
     SPLITS,
@@ -64,7 +64,7 @@ def _of(value: object) -> Iterable[str]:
 
 
 def of_task(task: Task) -> Iterator[str]:
-    """Ids differ, loading is deterministic, splits are disjoint, and marks are right in every style."""
+    """Ids differ, loading is repeatable, splits are disjoint, marks are right in every style and by every scorer."""
     items = {split: task.load(split, _count(task)) for split in SPLITS}
     for split, examples in items.items():
         if len({example.id for example in examples}) != len(examples):
@@ -78,7 +78,10 @@ def of_task(task: Task) -> Iterator[str]:
         if both := {_content(item) for item in items[one]} & {_content(item) for item in items[other]}:
             yield f"{len(both)} items of {one} are items of {other} too"
     for style in STYLES:
-        yield from of_marks(task, style, items["test"])
+        for scorer in ("", *(one.name for one in task.scorers)):
+            said = f" by scorer {scorer}" if scorer else ""
+            yield from (line + said for line in of_marks(task.by(scorer), style, items["test"]))
+        yield from of_breakdown(task, style, items["test"])
 
 
 def _count(task: Task) -> int:
@@ -113,6 +116,21 @@ def of_marks(task: Task, style: Style, examples: Sequence[Example]) -> Iterator[
             letter = chr(65 + number)
             if letter != gold and (worth(letter) or (example.choices.count(text) == 1 and worth(text))):
                 yield f"the wrong option {letter} ({text!r}) of {example.id} scores in style {style.name}"
+
+
+def of_breakdown(task: Task, style: Style, examples: Sequence[Example]) -> Iterator[str]:
+    """A breakdown takes any marks, is the same the second time, and gives a Part for each name, a slug."""
+    if task.breakdown is None:
+        return
+    for said in (None, *NONSENSE):
+        answers = [example.answers[0] if said is None else said for example in examples]
+        pairs = zip(examples, answers, strict=True)
+        marks = [mark(task, style, example, style.write(answer, "so")) for example, answer in pairs]
+        parts = parts_of(task.name, task.breakdown, examples, marks)
+        if parts_of(task.name, task.breakdown, examples, marks) != parts:
+            yield f"its breakdown gives other numbers the second time in style {style.name}"
+        if over := [name for name, part in parts.items() if part.n > len(examples)]:
+            yield f"its breakdown gives {over[0]} over more items than there are in style {style.name}"
 
 
 def of_stream(stream: Stream) -> Iterator[str]:
@@ -175,4 +193,6 @@ def small_job(paradigm: Paradigm, scale: Scale, base: Path, folder: Path) -> Job
     )
 
 
-__all__ = ["broken", "of_marks", "of_paradigm", "of_stream", "of_style", "of_task", "of_training", "small_job"]
+__all__ = [
+    "broken", "of_breakdown", "of_marks", "of_paradigm", "of_stream", "of_style", "of_task", "of_training", "small_job",
+]  # fmt: skip

@@ -10,8 +10,8 @@ from typing import Any
 
 from harness.asking.engines import Engine, EngineKind
 from harness.asking.evaluate import data_digest, marks_of, replies_key, replies_of
-from harness.asking.marking import scorer_name
-from harness.core import Decoding, Mark, Observation, Part, Reply, Run, Style, Suite, Task, UserError, replace, slug
+from harness.asking.marking import parts_of, scorer_name
+from harness.core import Decoding, Mark, Observation, Part, Reply, Run, Style, Suite, Task, UserError, replace
 from harness.processes import Say
 from harness.run_inputs import Asked, asked_examples, pictures_of, run_styles, run_suites, run_tasks, suite_examples
 from harness.store.checkpoints import Store
@@ -67,21 +67,11 @@ class View:
         return marks
 
     def parts(self, observation: Observation, marks: Sequence[Mark]) -> Mapping[str, Part]:
-        """The further numbers of an observation's cell, where its task or suite has a breakdown.
-
-        Raises:
-            UserError: where the breakdown gives anything but a Part for each name.
-        """
+        """The further numbers of an observation's cell, where its task or suite has a breakdown."""
         noun = self.tasks[observation.name] if observation.kind == "task" else self.suites[observation.name]
         if noun.breakdown is None:
             return {}
-        try:
-            parts = noun.breakdown(self.asked[observation.name].examples, marks)
-            if not isinstance(parts, Mapping) or not all(isinstance(part, Part) for part in parts.values()):
-                raise UserError(f"{cut(repr(parts), 60)} is no breakdown: give a Part for each name")
-            return {slug(name): part for name, part in parts.items()}
-        except UserError as fault:
-            raise UserError(f"the breakdown of {observation.name}: {fault}") from fault
+        return parts_of(noun.name, noun.breakdown, self.asked[observation.name].examples, marks)
 
     def by(self, scorer: str) -> View:
         """This view with the marks of the tasks' scorers of that name; a task that has none keeps its own.

@@ -16,6 +16,7 @@ import re
 from functools import lru_cache
 
 from harness.core import Example
+from tasks.open_answers import open_answer
 from tasks.surface import bare
 
 # A reply this much longer than the longest option names none.
@@ -45,7 +46,7 @@ def option_letter(answer: str, example: Example) -> float:
 
     "B", "b", "(B)", "B.", "B. two", "The answer is B" and the option's whole text count; a text that two options share
     and two letters do not. Options that differ by case alone are told apart. A single letter is read as a letter
-    wherever there is such an option.
+    wherever there is such an option. A question without options is marked by its open answers.
 
     >>> item = Example(id="x", question="?", answers=("A",), choices=("a cup", "two"))
     >>> [option_letter(text, item) for text in ("A", "(a)", "A. a c", "A cup.", "The answer is option A.")]
@@ -54,6 +55,8 @@ def option_letter(answer: str, example: Example) -> float:
     [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
     choices = example.choices
+    if not choices:
+        return open_answer(answer, example)
     if len(answer) > LONGEST + max(map(len, choices), default=0):
         return 0.0
     return float(_named(answer, choices) == {example.answers[0]})

@@ -11,7 +11,7 @@ import string
 from harness.core import Example, Scorer
 from tasks.formulas import math_equal
 from tasks.options import option_letter
-from tasks.surface import bare
+from tasks.surface import bare, words
 from tasks.vqa import vqa_accuracy, vqa_words
 
 __all__ = (
@@ -20,27 +20,11 @@ __all__ = (
 )  # fmt: skip
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_START = re.compile(r"[ .'-]+(?=[^\d .'-])")  # a number keeps its sign and its leading point
 _NUMBER_WORDS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
     "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
 )  # fmt: skip
 NUMBERS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS)}
-
-
-def words(text: str) -> str:
-    """Lower case without articles, outer punctuation and double spaces; never used on option letters.
-
-    A text that is nothing but an article stays as it is, so that a gold answer can always be reached.
-
-    >>> words("The Red cup."), words("left-hand  side"), words("-0.5."), words("A")
-    ('red cup', 'left-hand side', '-0.5', 'a')
-    """
-    kept = " ".join(re.sub(r"[^\w\s'%$/.-]", " ", bare(text).lower()).split()).strip(" '").rstrip(" .'-")
-    start = _START.match(kept)
-    cleaned = kept[start.end() :] if start else kept
-    return " ".join(_ARTICLES.sub(" ", cleaned).split()) or cleaned
 
 
 def exact_match(answer: str, example: Example) -> float:

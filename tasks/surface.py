@@ -12,6 +12,8 @@ _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 _ESCAPED = re.compile(r"\\([%&$#_])")
 _SPACE = re.compile(r"\\[ ,;:]|\\q?quad(?![a-zA-Z])")
 _LAYERS = 8
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_START = re.compile(r"[ .'-]+(?=[^\d .'-])")  # a number keeps its sign and its leading point
 # Full-width signs, and letters in circles, in brackets or in mathematical alphabets.
 _BLOCKS = (range(0xFF01, 0xFF5F), range(0x249C, 0x24EA), range(0x1D400, 0x1D6A4))
 _LOOKALIKES = {code: normalize("NFKC", chr(code)) for block in _BLOCKS for code in block} | str.maketrans(
@@ -46,3 +48,17 @@ def bare(answer: str) -> str:
         if text == before:
             break
     return _SPACE.sub(" ", _ESCAPED.sub(r"\1", text).replace("{,}", ",").replace(r"\!", "")).strip()
+
+
+def words(text: str) -> str:
+    """Lower case without articles, outer punctuation and double spaces; never used on option letters.
+
+    A text that is nothing but an article stays as it is, so that a gold answer can always be reached.
+
+    >>> words("The Red cup."), words("left-hand  side"), words("-0.5."), words("A")
+    ('red cup', 'left-hand side', '-0.5', 'a')
+    """
+    kept = " ".join(re.sub(r"[^\w\s'%$/.-]", " ", bare(text).lower()).split()).strip(" '").rstrip(" .'-")
+    start = _START.match(kept)
+    cleaned = kept[start.end() :] if start else kept
+    return " ".join(_ARTICLES.sub(" ", cleaned).split()) or cleaned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from harness import laws, registry
 from harness.asking.styles import COT, DIRECT
-from harness.core import Example, Paradigm, Style, Task, replace
+from harness.core import Example, Mark, Paradigm, Part, Scorer, Style, Task, replace
 from tasks.gqa import GQA
 from tasks.mmlu_pro import MMLU_PRO
 
@@ -65,12 +66,26 @@ def by_first_letter(answer: str, example: Example) -> float:
     return 1.0 if answer == example.answers[-1] else 0.5 * (answer in example.answers)
 
 
+def growing(examples: Sequence[Example], marks: Sequence[Mark]) -> Mapping[str, Part]:
+    """More items each time."""
+    return {"all": Part(value=0.5, n=next(numbers) + 1)}
+
+
+def crowded(examples: Sequence[Example], marks: Sequence[Mark]) -> Mapping[str, Part]:
+    """More items than there are."""
+    return {"all": Part(value=0.5, n=len(examples) + 1)}
+
+
 def two_annotators(split: str, index: int) -> Example:
     """An item with a second answer."""
     return replace(GQA.twin(split, index), answers=(*GQA.twin(split, index).answers, "someone else's"))
 
 
+GENEROUS = Scorer(name="generous", version=1, score=generous)
 BROKEN = {
+    "by scorer generous": replace(GQA, scorers=(GENEROUS,)),
+    "other numbers the second time": replace(GQA, breakdown=growing),
+    "over more items than there are": replace(GQA, breakdown=crowded),
     "different items": replace(GQA, twin=restless),
     "items of train are items of test too": replace(GQA, twin=leaking),
     "have one id": replace(GQA, twin=twice),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections import Counter
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -17,6 +20,7 @@ from tasks.official import gold_first
 from tasks.scoring import exact_match, vqa_accuracy, vqa_words
 from tasks.vizwiz import VIZWIZ
 
+REALDATA = Path(os.environ.get("CPT_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
 # Written without its apostrophe -> as the evaluation restores it.
 CONTRACTIONS = dict(
     pair.split("=")
@@ -152,3 +156,19 @@ def test_words_in_latex_are_those_words(reply: str, gold: str) -> None:
     item = Example(id="x", question="?", answers=(gold,))
     assert vqa_accuracy(reply, item) == exact_match(reply, item) == 1
     assert vqa_accuracy(reply, Example(id="x", question="?", answers=("other",))) == 0
+
+
+@pytest.mark.skipif(not REALDATA.is_dir(), reason="the real items may not be copied: set CPT_REALDATA to their folder")
+@pytest.mark.parametrize(("name", "file"), [("vizwiz", "items.jsonl"), ("textvqa", "items_text_only.jsonl")])
+def test_the_real_lists_of_ten_are_marked_as_published(name: str, file: str) -> None:
+    compared = 0
+    for row in map(json.loads, (REALDATA / name / file).read_text().splitlines()):
+        answers = row["answers"]
+        replies = {
+            reply for answer in answers for reply in (answer, answer.upper(), f"The {answer}.", f"{answer}!", "2")
+        }
+        for reply in filter(published_words, replies):
+            worth = published_accuracy(reply, answers)
+            assert vqa_accuracy(reply, Example(id="x", question="?", answers=tuple(answers))) == pytest.approx(worth)
+            compared += 1
+    assert compared > 200

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from harness.core import Example, Mark, Style, Task, UserError, name_of, replace
+from collections.abc import Mapping, Sequence
+
+from harness.core import Breakdown, Example, Mark, Part, Style, Task, UserError, name_of, replace, slug
 from harness.values import cut, is_number
 
 
@@ -39,6 +41,21 @@ def reward(task: Task, style: Style, example: Example, reply: str) -> float:
     weight = style.format_weight
     accuracy = mark(task, style, single_gold(example), reply).score
     return (1 - weight) * accuracy + weight * float(style.follows(reply))
+
+
+def parts_of(name: str, breakdown: Breakdown, examples: Sequence[Example], marks: Sequence[Mark]) -> Mapping[str, Part]:
+    """The further numbers that the breakdown of the task or suite ``name`` gives of a cell.
+
+    Raises:
+        UserError: where it gives anything but a Part for each name, a slug.
+    """
+    try:
+        parts = breakdown(examples, marks)
+        if not isinstance(parts, Mapping) or not all(isinstance(part, Part) for part in parts.values()):
+            raise UserError(f"{cut(repr(parts), 60)} is no breakdown: give a Part for each name")
+        return {slug(part): parts[part] for part in parts}
+    except UserError as fault:
+        raise UserError(f"the breakdown of {name}: {fault}") from fault
 
 
 def scorer_name(task: Task) -> str:

@@ -21,12 +21,17 @@ CATEGORIES = ("adversarial", "popular", "random")
 TEN = ["red"] * 6 + ["dark red", "blue", "crimson", ""]
 
 
+def colour(number: int) -> tuple[int, int, int]:
+    """A colour that no other number below 60,000 has, and none nearly."""
+    return number * 7 % 251, 60, number * 53 % 251
+
+
 def drawn(number: int, kind: str = "PNG") -> bytes:
-    """A picture of a colour that no other number has."""
+    """A picture of the colour of a number."""
     from PIL import Image
 
     buffer = BytesIO()
-    Image.new("RGB", (40, 30), (number % 251, 60 + number // 251, 90)).save(buffer, kind)
+    Image.new("RGB", (40, 30), colour(number)).save(buffer, kind, **({"quality": 100} if kind == "JPEG" else {}))
     return buffer.getvalue()
 
 
@@ -83,7 +88,7 @@ def write_scienceqa(folder: Path, place: str = "ScienceQA-IMG") -> None:
 
 def textvqa_row(number: int, ocr: bool = True, **changes: Any) -> dict[str, Any]:
     """A row of lmms-lab/textvqa, or of facebook/textvqa without ``ocr``; two questions share a picture."""
-    tokens = {"ocr_tokens": ["STOP", str(number)]} if ocr else {}
+    tokens = {"ocr_tokens": ["STOP", str(number // 2)]} if ocr else {}
     row = {
         "image_id": f"{number // 2:016x}", "question_id": 34602 + number, "question": f"what does sign {number} say?",
         "question_tokens": ["what"], "image": cell(drawn(number // 2, "JPEG"), "a.jpg"), "image_width": 40,

@@ -26,6 +26,8 @@ from tasks.pictures import first_line, opened
 
 # Rows that are in memory at a time while pictures are copied or their digests are taken.
 ROWS_AT_ONCE = 64
+# Pages of mapped files count as memory of the process until the files are let go, which takes milliseconds.
+MAPPED_AT_ONCE = 2**27
 # From so many bytes on, copying takes long enough that a progress bar is shown.
 WORTH_A_BAR = 2**30
 
@@ -61,12 +63,35 @@ class PictureCell:
         cell = cell[self.place] if isinstance(cell, list) else cell
         if cell is None or not cell.get("bytes"):
             raise BrokenItem(self.item, "the picture is not inside the file: download it again", where)
+        _Memory.note(len(cell["bytes"]))
         return opened(BytesIO(cell["bytes"]), self.item, where)
+
+
+class _Memory:
+    """How many bytes of pictures were read since the mapped files were last let go."""
+
+    read = 0
+
+    @classmethod
+    def note(cls, count: int) -> None:
+        """So many more; where they are many, the mapped files are opened anew, so that their pages count no longer."""
+        cls.read += count
+        if cls.read > MAPPED_AT_ONCE:
+            cls.read = 0
+            _mapped.cache_clear()
 
 
 @lru_cache(maxsize=64)
 def _mapped(column: PictureColumn) -> Any:
-    """The column as a memory-mapped data set whose rows are Arrow tables; made where it is not there yet."""
+    """The column as a memory-mapped data set whose rows are Arrow tables."""
+    from datasets import Dataset, concatenate_datasets
+
+    return concatenate_datasets([Dataset.from_file(name) for name in _copied(column)]).with_format("arrow")
+
+
+@lru_cache(maxsize=64)
+def _copied(column: PictureColumn) -> tuple[str, ...]:
+    """The Arrow files that hold the column; made where they are not there yet."""
     from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from datasets.exceptions import DatasetGenerationError
 
@@ -86,7 +111,7 @@ def _mapped(column: PictureColumn) -> Any:
     finally:
         if hidden:
             enable_progress_bars()
-    return made.with_format("arrow")
+    return tuple(file["filename"] for file in made.cache_files)
 
 
 def parquet_rows(

@@ -241,8 +241,15 @@ def loaded(rows: Reader, read: Callable[..., Example | None], files: Sequence[Pa
 
 
 def stamps(files: Sequence[Path]) -> tuple[tuple[int, int], ...]:
-    """Size and time of each file: what tells whether it was changed."""
-    return tuple((status.st_size, status.st_mtime_ns) for status in (file.stat() for file in files))
+    """Size and time of each file: what tells whether it was changed. Raises UserError where one is gone."""
+    found = []
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError as error:
+            raise UserError(f"{file} is not there any more: start again") from error
+        found.append((status.st_size, status.st_mtime_ns))
+    return tuple(found)
 
 
 @lru_cache(maxsize=64)

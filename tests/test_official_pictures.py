@@ -8,7 +8,7 @@ from io import BytesIO
 
 import pytest
 
-from harness.core import UserError
+from harness.core import BrokenItem, UserError
 from tasks.pictures import opened
 
 WHITE = (255, 255, 255)
@@ -160,3 +160,30 @@ def test_no_other_format_is_opened_though_it_is_called_jpg(kind: str, tmp_path, 
     monkeypatch.setattr(subprocess, "check_call", lambda *_, **__: pytest.fail("a program was called"))
     with pytest.raises(UserError, match="item 3"):
         opened(file, "item 3")
+
+
+@pytest.mark.parametrize("side", [8193, 13000, 30000])
+def test_a_picture_of_too_many_pixels_is_refused_without_being_decoded(side: int, monkeypatch) -> None:
+    from PIL import Image, ImageFile
+
+    row = zlib.compress(bytes(1 + (side + 7) // 8))
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", row) + chunk(b"IEND", b"")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("a pixel was decoded"))
+    for limit in (Image.MAX_IMAGE_PIXELS, None):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(BrokenItem, match=r"^item 3: .*") as error:
+            opened(BytesIO(bomb), "item 3")
+        assert "\n" not in str(error.value)
+
+
+def test_a_large_photo_within_the_limit_is_opened() -> None:
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.new("1", (8192, 8192)).save(buffer, "PNG")
+    assert opened(buffer, "x").size == (8192, 8192)

@@ -11,6 +11,7 @@ import pytest
 from fake_world import FAKE, LOOSE, SHOUTS, STREAM, WATCHING, by_answer, fake_run, fake_scale, make_model
 
 from harness import runner
+from harness.command import cli
 from harness.core import Detail, Example, Mark, Part, Stream, UserError, replace
 from harness.results import leaderboard
 from harness.results.cells import read_cells
@@ -199,3 +200,34 @@ def test_a_damaged_table_of_details_names_its_row(model: Path) -> None:
             read_details(file)
     file.write_text(sound)
     assert isinstance(read_details(file)[0], Detail)
+
+
+def test_the_command_marks_by_a_second_scorer_and_shows_parts(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished(model, WATCHING)
+
+    def harness(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([*words, "--out", str(run.parent)])
+        said = capsys.readouterr()
+        return int(stopped.value.code or 0), said.out, said.err
+
+    code, _, err = harness("runs", "show", run.name, "--scorer", "loose")
+    assert code == 2
+    assert f"`harness remark {run.name} --scorer loose` makes it" in err
+    code, out, err = harness("remark", run.name, "--scorer", "loose")
+    assert (code, err) == (0, "")
+    assert "direct style, scorer loose (bold" in out
+    assert out.rstrip().endswith("by loose: see cells.loose.csv")
+    shown = harness("runs", "show", run.name, "--scorer", "loose")[1]
+    assert out.partition("marked")[0] == shown.partition("files:")[0]
+    assert "scorer loose" not in harness("runs", "show", run.name)[1]
+    code, out, _ = harness("runs", "show", run.name, "--details")
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if line.split()[:3] == ["coins", "direct", "yes"]]
+    first = read_parts(run)[[one.name for one in read_parts(run)].index("yes")]
+    assert line.split()[3:5] == [str(first.n), f"{100 * first.value:.1f}"]
+    for bad, words in (("../x", "is no name"), ("stern", "use loose")):
+        code, out, err = harness("remark", run.name, "--scorer", bad)
+        assert (code, out) == (2, "")
+        assert words in err
+        assert err.count("\n") == 1

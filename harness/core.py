@@ -51,19 +51,24 @@ class Style:
 class Suite:
     """A benchmark that an outside library asks and marks; it is watched and never trained.
 
-    ``ask(folder)`` gives the library's own prompts as Examples whose ``question`` is the whole prompt;
-    ``mark(examples, replies)`` gives the library's own marks, one a reply, in their order. ``stands_for`` names the
-    task of ours that marks the same benchmark, ``breakdown`` is as a Task's, on the library's prompts and marks.
+    ``ask(folder, count)`` gives at most ``count`` of the library's own prompts, a sample and not the first ones, as
+    Examples whose ``turns`` and ``question`` are the whole prompt; without a folder those of the twin.
+    ``mark(examples, replies)`` gives the library's own marks, one a reply, in their order. ``decodings`` holds another
+    decoding than ``decoding`` by a scale's name; a prompt may be of ``max_prompt_tokens`` where the scale allows fewer.
+    ``stands_for`` names the task of ours that marks the same benchmark, ``breakdown`` is as a Task's, on the
+    library's prompts and marks.
     """
 
     name: str
     version: int
     cite: str
     decoding: Decoding
-    ask: Callable[[Path | None], Sequence[Example]]
+    ask: Callable[[Path | None, int], Sequence[Example]]
     mark: Callable[[Sequence[Example], Sequence[Reply]], Sequence[Mark]]
     stands_for: str = ""
     breakdown: Breakdown | None = None
+    decodings: Mapping[str, Decoding] = field(default_factory=dict)
+    max_prompt_tokens: int = 1
 
     def __post_init__(self) -> None:
         checked = Checked(self)
@@ -72,6 +77,16 @@ class Suite:
         checked.functions("ask", "mark")
         checked.functions("breakdown", absent=True)
         checked.text("stands_for")
+        checked.maps(Decoding, "decodings")
+        checked.count("max_prompt_tokens")
+
+    def decoding_at(self, scale: Scale) -> Decoding:
+        """How its replies are decoded at a scale."""
+        return self.decodings.get(scale.name, self.decoding)
+
+    def sized(self, scale: Scale) -> Scale:
+        """The scale with prompts as long as the suite's may be."""
+        return replace(scale, max_prompt_tokens=max(scale.max_prompt_tokens, self.max_prompt_tokens))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.asking.chat import Text
 from harness.asking.engines import Engine, EngineKind
 from harness.asking.evaluate import data_digest, marks_of, replies_key, replies_of
 from harness.asking.marking import parts_of, scorer_name
-from harness.core import Decoding, Mark, Observation, Part, Reply, Run, Style, Suite, Task, UserError, replace
+from harness.core import (
+    Decoding,
+    Mark,
+    Observation,
+    Part,
+    Reply,
+    Run,
+    Scale,
+    Style,
+    Suite,
+    Task,
+    UserError,
+    replace,
+)
 from harness.processes import Say
-from harness.run_inputs import Asked, asked_examples, pictures_of, run_styles, run_suites, run_tasks, suite_examples
+from harness.run_inputs import (
+    Asked,
+    asked_examples,
+    pictures_of,
+    prompt_of,
+    run_styles,
+    run_suites,
+    run_tasks,
+    suite_examples,
+)
 from harness.store.checkpoints import Store
 from harness.store.environment import device_kind, environment
 from harness.store.tables import Table
@@ -31,26 +54,35 @@ class View:
     asked: Mapping[str, Asked]
     engine: str
 
-    def texts(self, observation: Observation) -> list[str]:
+    @property
+    def scale(self) -> Scale:
+        """The run's scale, for an engine that is asked everything: its prompts are as long as any suite's may be."""
+        scale = self.run.scale
+        for suite in self.suites.values():
+            scale = suite.sized(scale)
+        return scale
+
+    def texts(self, observation: Observation) -> list[Text]:
         """The prompts of an observation: the style's words, or a suite's own."""
         examples = self.asked[observation.name].examples
         if observation.kind == "suite":
-            return [example.question for example in examples]
+            return [prompt_of(example) for example in examples]
         task, style = self.tasks[observation.name], self.styles[observation.style]
         return [style.ask(task, example) for example in examples]
 
     def decoding(self, observation: Observation) -> Decoding:
         """How long its replies may be."""
         if observation.kind == "suite":
-            return self.suites[observation.name].decoding
+            return self.suites[observation.name].decoding_at(self.run.scale)
         return self.run.scale.decodings[observation.style]
 
     def key(self, weights: str, observation: Observation) -> dict[str, Any]:
         """All that decides the replies of an observation."""
-        pictures = self.asked[observation.name].pictures
-        return replies_key(
-            weights, self.texts(observation), pictures, self.decoding(observation), self.engine, self.run.scale
-        )
+        pictures, scale = self.asked[observation.name].pictures, self.run.scale
+        if observation.kind == "suite":
+            scale = self.suites[observation.name].sized(scale)
+        texts, decoding = self.texts(observation), self.decoding(observation)
+        return replies_key(weights, texts, pictures, decoding, self.engine, scale)
 
     def scorer(self, name: str) -> str:
         """The scorer's part of the identity of a column's cells."""
@@ -175,6 +207,6 @@ def look(asked: Look, say: Say) -> None:
         Store(asked.out),
         asked.observations,
         asked.weights,
-        lambda: asked.engine.open(asked.model, asked.run.scale),
+        lambda: asked.engine.open(asked.model, _views[place].scale),
         lambda observation, seconds: say((observation, seconds)),
     )

@@ -6,12 +6,23 @@ import json
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.core import BrokenItem, Example, Run, Scale, Style, Task, UserError, collecting
-from harness.run_inputs import asked_examples, load_items, run_stages, run_styles, run_tasks, training_items
+from harness.asking.chat import Text, words
+from harness.core import BrokenItem, Example, Run, Scale, Task, UserError, collecting
+from harness.run_inputs import (
+    asked_examples,
+    load_items,
+    prompt_of,
+    run_stages,
+    run_styles,
+    run_suites,
+    run_tasks,
+    suite_examples,
+    training_items,
+)
 from harness.scales import model_folder
 
 # No model makes more tokens of a picture than one for so many pixels, and no text has more than one for each of its
-# bytes: a prompt that is short enough by this count needs no tokenizer. The chat template takes the rest.
+# bytes: a prompt that is short enough by this count needs no tokenizer. The chat template takes the rest of each turn.
 PIXELS_A_TOKEN = 64
 TEMPLATE = 64
 Item = tuple[str, str]
@@ -57,29 +68,32 @@ def long_prompts(
     from harness.asking.engines.transformers import load_processor
     from harness.asking.evaluate import open_pictures
 
-    allowed, pixels = run.scale.max_prompt_tokens, _pixels_a_token(run.scale)
+    most = run.scale.max_pixels // _pixels_a_token(run.scale)
     doubtful = [
-        (task, example, text)
-        for task, style, example in _asked(run, items, every_style)
-        if (task.name, example.id) not in without
-        and _most_tokens(text := style.ask(task, example), example, run.scale.max_pixels // pixels) > allowed
+        (name, example, text, allowed)
+        for name, example, text, allowed in _asked(run, items, every_style)
+        if (name, example.id) not in without and _most_tokens(text, example, most) > allowed
     ]
     found = {}
     processor = load_processor(model_folder(run.scale), run.scale) if doubtful else None
-    for task, example, text in doubtful:
+    for name, example, text, allowed in doubtful:
         length = prompt_lengths(processor, [(text, open_pictures(example))])[0]
         if length > allowed:
-            found[task.name, example.id] = f"its prompt has {length} tokens, scale {run.scale.name} allows {allowed}"
+            found[name, example.id] = f"its prompt has {length} tokens, scale {run.scale.name} allows {allowed}"
     return found
 
 
-def _asked(run: Run, items: Iterable[Read], every_style: bool) -> Iterator[tuple[Task, Style, Example]]:
-    """Every item with every style that it is asked in."""
+def _asked(run: Run, items: Iterable[Read], every_style: bool) -> Iterator[tuple[str, Example, Text, int]]:
+    """(task or suite, item, prompt, tokens that it may have): items in every style that they are asked in, suites."""
     styles = tuple(run_styles(run).values())
     trained = styles if every_style else (run.paradigm.style,)
     for read in items:
         for style in trained if read.split == "train" else styles:
-            yield from ((read.task, style, example) for example in read.examples)
+            for example in read.examples:
+                yield read.task.name, example, style.ask(read.task, example), run.scale.max_prompt_tokens
+    for suite in run_suites(run).values():
+        for example in suite_examples(run, suite):
+            yield suite.name, example, prompt_of(example), suite.sized(run.scale).max_prompt_tokens
 
 
 def _pixels_a_token(scale: Scale) -> int:
@@ -97,6 +111,7 @@ def _pixels_a_token(scale: Scale) -> int:
         return PIXELS_A_TOKEN
 
 
-def _most_tokens(text: str, example: Example, picture: int) -> int:
+def _most_tokens(text: Text, example: Example, picture: int) -> int:
     """An upper bound of a prompt's length in tokens, of which a picture has at most so many."""
-    return len(text.encode("utf-8", "replace")) + len(example.images) * (picture + TEMPLATE) + TEMPLATE
+    turns = TEMPLATE * (1 + len(example.turns))
+    return len(words(text).encode("utf-8", "replace")) + len(example.images) * (picture + TEMPLATE) + turns

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.asking.chat import Text
 from harness.asking.evaluate import PICTURES_OF_OFFICIAL_DATA, pictures_digest
 from harness.asking.marking import scorer_name
 from harness.asking.styles import STYLES
@@ -19,6 +20,7 @@ from harness.core import (
     Probe,
     Run,
     Stage,
+    Stream,
     Style,
     Suite,
     Task,
@@ -27,6 +29,7 @@ from harness.core import (
     collecting,
     digest,
     plain,
+    replace,
     slug,
 )
 from harness.data.lock import LockedSet, current_set
@@ -55,6 +58,29 @@ def run_suites(run: Run) -> dict[str, Suite]:
         if name in all_of("task"):
             raise UserError(f"{name} is both a task and a suite, so their cells would be one: rename one of them")
     return found
+
+
+WHICH_SUITES = ("native", "library", "both")
+
+
+def with_suites(stream: Stream, which: str) -> Stream:
+    """The stream with its general tasks marked by our scorers, by the suites that stand for them, or by both.
+
+    Raises:
+        UserError: where ``which`` is none of the three, or no suite stands for any of the stream's.
+    """
+    if which not in WHICH_SUITES:
+        raise UserError(f"--suites {cut(which, 40)} is unknown: use one of {', '.join(WHICH_SUITES)}")
+    if which == "native":
+        return stream
+    known = [suite for suite in all_of("suite").values() if isinstance(suite, Suite)]
+    general: list[str] = []
+    for name in stream.general:
+        suites = [suite.name for suite in known if suite.stands_for == name]
+        general += [*([name] if which == "both" or not suites else []), *suites]
+    if general == list(stream.general):
+        raise UserError(f"no library's suite stands for one of stream {stream.name}: leave out --suites")
+    return replace(stream, general=tuple(general))
 
 
 def run_probes(run: Run) -> dict[str, Probe]:
@@ -99,7 +125,11 @@ def observations(run: Run) -> tuple[Observation, ...]:
                     decoding = run.scale.decodings[style].name
                     found.append(Observation(**place, kind="task", style=style, decoding=decoding))
             else:
-                found.append(Observation(**place, kind="suite", style=OWN_STYLE, decoding=suites[name].decoding.name))
+                found.append(
+                    Observation(
+                        **place, kind="suite", style=OWN_STYLE, decoding=suites[name].decoding_at(run.scale).name
+                    )
+                )
         if index:
             found += [Observation(stage=index, stage_name=stage, kind="probe", name=p) for p in run.stream.probes]
     return tuple(found)
@@ -207,10 +237,22 @@ def asked_examples(run: Run, task: Task) -> tuple[Example, ...]:
 
 
 def suite_examples(run: Run, suite: Suite) -> tuple[Example, ...]:
-    """The prompts of a suite, as many as a cell has items."""
+    """The prompts of a suite, as many as a cell has items, without those that the run leaves out.
+
+    Raises UserError where it gives more.
+    """
     bounds = [bound for bound in (run.scale.test_items, run.limit) if bound is not None]
-    found = tuple(suite.ask(None if run.data is None else Path(run.data)))
-    return _sound(f"the prompts of suite {suite.name}", found[: min(bounds, default=ALL)])
+    count = min(bounds, default=ALL)
+    found = tuple(suite.ask(None if run.data is None else Path(run.data), count))
+    if len(found) > count:
+        raise UserError(f"suite {suite.name} gives {len(found)} prompts where {count} are asked for: mend it")
+    kept = tuple(example for example in found if (suite.name, example.id) not in run.left_out)
+    return _sound(f"the prompts of suite {suite.name}", kept)
+
+
+def prompt_of(example: Example) -> Text:
+    """A suite's own prompt: its question, or that after the turns before it."""
+    return (*example.turns, ("user", example.question)) if example.turns else example.question
 
 
 def load_items(run: Run, task: Task, split: str, count: int) -> tuple[Example, ...]:
@@ -265,18 +307,26 @@ def pictures_of(run: Run, name: str, examples: tuple[Example, ...]) -> str:
 
 
 def locked_set(run: Run, name: str) -> LockedSet | None:
-    """A task's set in the folder of official data as it is now, compared with the lock file, or locked now.
+    """The set of a task, or of the task that a suite stands for, as it is now in the folder of official data.
 
-    None for a twin, and for a suite, whose data has no folder of its own. Raises UserError where a file is another.
+    It is compared with the lock file, or locked now. None for a twin, and for a suite that stands for no task. Raises
+    UserError where a file is another.
     """
-    if run.data is None or name in all_of("suite"):
-        return None
-    return current_set(Path(run.data), typed(Task, name))
+    task = task_of(name)
+    return None if run.data is None or task is None else current_set(Path(run.data), task)
+
+
+def task_of(name: str) -> Task | None:
+    """The task of a name, or the one that the suite of that name stands for; None where it stands for none."""
+    if name in all_of("suite"):
+        name = typed(Suite, name).stands_for
+    return typed(Task, name) if name else None
 
 
 def data_sets(run: Run) -> dict[str, dict[str, str]]:
     """Source, revision and fingerprint of each set of official data that the run reads; none for twins."""
-    found = {name: locked_set(run, name) for name in run_tasks(run)}
+    tasks = {**run_tasks(run), **{name: task_of(name) for name in run_suites(run)}}
+    found = {task.name: locked_set(run, task.name) for task in tasks.values() if task is not None}
     return {
         name: {"source": one.source, "revision": one.revision, "fingerprint": one.fingerprint}
         for name, one in found.items()

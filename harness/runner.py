@@ -197,7 +197,7 @@ def make_replies(
         session.store,
         wanted if beside is None else _last_ones(session, wanted, checkpoint.weights, beside),
         checkpoint.weights,
-        lambda: session.kind.open(checkpoint.path, session.run.scale),
+        lambda: session.kind.open(checkpoint.path, session.view.scale),
         lambda observation, seconds: session.recorder.evaluated(index, checkpoint.stage, seconds),
     )
 

@@ -114,9 +114,9 @@ COINS, DICE, CARDS, WATCHED = task("coins"), task("dice"), task("cards"), task("
 TASKS = {made.name: made for made in (COINS, DICE, CARDS, WATCHED)}
 
 
-def ask_shouts(data: Path | None) -> Sequence[Example]:
+def ask_shouts(data: Path | None, count: int) -> Sequence[Example]:
     """The prompts of a suite as its own library would write them."""
-    return [Example(id=f"shout-{n}", question=f"SHOUT {n}!", answers=("YES",)) for n in range(7)]
+    return [Example(id=f"shout-{n}", question=f"SHOUT {n}!", answers=("YES",)) for n in range(min(7, count))]
 
 
 def mark_shouts(examples: Sequence[Example], replies: Sequence[Reply]) -> Sequence[Mark]:

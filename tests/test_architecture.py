@@ -170,13 +170,14 @@ RUN_FLAGS = [
     "--data",
     "--split",
     "--skip-broken",
+    "--suites",
     "--plugin",
 ]
 FLAGS = {
     "run": RUN_FLAGS,
     "plan": RUN_FLAGS,
     "list": ["--plugin"],
-    "check": ["--seq", "--scale", "--out", "--data", "--skip-broken", "--plugin"],
+    "check": ["--seq", "--scale", "--out", "--data", "--skip-broken", "--suites", "--plugin"],
     "publish": ["run", "--out", "--results", "--data", "--plugin"],
     "remark": ["run", "--scorer", "--out", "--data", "--plugin"],
     "leaderboard": ["--results"],

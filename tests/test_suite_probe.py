@@ -52,7 +52,7 @@ def test_a_suite_asks_in_its_own_words_and_marks_by_its_own_rules(tmp_path: Path
         name = f"{cell.stage}-shouts-own.parquet"
         replies = from_parquet(Reply, done.folder / "replies" / name).records
         marks = from_parquet(Mark, done.folder / "marks" / name).records
-        assert marks == tuple(mark_shouts(SHOUTS.ask(None), replies))
+        assert marks == tuple(mark_shouts(SHOUTS.ask(None, 10), replies))
         assert cell.score == sum(reply.text.upper() == "YES" for reply in replies) / 7
         assert cell.malformed == sum(not reply.text for reply in replies) / 7
     assert len({cell.score for cell in cells}) > 1, "the suite would hide a mistake if all scores were equal"
@@ -120,8 +120,8 @@ def a_text(before: Path, after: Path, examples: Mapping[str, tuple[Example, ...]
     return "1"  # type: ignore[return-value]
 
 
-def same_ids(data: Path | None) -> Sequence[Example]:
-    return [replace(example, id="one") for example in SHOUTS.ask(data)]
+def same_ids(data: Path | None, count: int) -> Sequence[Example]:
+    return [replace(example, id="one") for example in SHOUTS.ask(data, count)]
 
 
 @pytest.mark.parametrize(

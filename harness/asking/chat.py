@@ -28,8 +28,12 @@ def literal(text: str) -> str:
     return _SPECIAL.sub(r"\g<0> ", text)
 
 
-def messages(text: str, images: int) -> list[dict[str, Any]]:
-    """The chat turn for a prompt: pictures at their ``<image N>`` marks, those without a mark before the text.
+# A prompt's words: the text of one turn, or (role, text) of several, of which the last is asked and has the pictures.
+Text = str | tuple[tuple[str, str], ...]
+
+
+def messages(text: Text, images: int) -> list[dict[str, Any]]:
+    """The chat for a prompt: pictures at their ``<image N>`` marks, those without a mark before the text.
 
     A picture stands at its first mark; a further one stays as words. Special tokens inside the text are text
     (``literal``). Raises UserError where the marks would need the pictures in another order than the example's: a
@@ -39,7 +43,13 @@ def messages(text: str, images: int) -> list[dict[str, Any]]:
     ['text', 'image', 'text', 'image', 'text']
     >>> [part["type"] for part in messages("What is it?", 1)[0]["content"]]
     ['image', 'text']
+    >>> [turn["role"] for turn in messages((("system", "Be brief."), ("user", "What is it?")), 0)]
+    ['system', 'user']
     """
+    if not isinstance(text, str):
+        *earlier, (_, asked) = text
+        turns = [{"role": role, "content": _text_part(said)} for role, said in earlier]
+        return [*turns, *messages(asked, images)]
     marks: dict[int, re.Match[str]] = {}
     for match in re.finditer(r"<image (\d+)>", text):
         if 1 <= int(match[1]) <= images:
@@ -58,3 +68,8 @@ def messages(text: str, images: int) -> list[dict[str, Any]]:
 
 def _text_part(text: str) -> list[dict[str, Any]]:
     return [{"type": "text", "text": literal(text)}] if text.strip() else []
+
+
+def words(text: Text) -> str:
+    """The words of all turns of a prompt, each on a line of its own."""
+    return text if isinstance(text, str) else "\n".join(said for _, said in text)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from harness.asking.chat import Text
 from harness.asking.engines import Engine
 from harness.asking.marking import mark
 from harness.core import Cell, Decoding, Example, Mark, Observation, Reply, Scale, Style, Task, UserError, digest
@@ -20,7 +21,7 @@ BATCHES_AT_ONCE = 4  # how many batches have their pictures in memory at a time
 
 
 def replies_of(
-    engine: Engine, examples: Sequence[Example], texts: Sequence[str], decoding: Decoding, batch: int
+    engine: Engine, examples: Sequence[Example], texts: Sequence[Text], decoding: Decoding, batch: int
 ) -> list[Reply]:
     """A reply for each example, in the examples' order; ``texts`` are their prompts.
 
@@ -84,19 +85,19 @@ def gold_digest(examples: Sequence[Example]) -> str:
 
 def data_digest(examples: Sequence[Example], pictures: str) -> str:
     """The fingerprint of examples: all their texts, and the digest of their pictures."""
-    texts = [[example.id, example.question, example.rationale] for example in examples]
+    texts = [[example.id, example.question, example.rationale, *example.turns] for example in examples]
     return digest([texts, gold_digest(examples), pictures])
 
 
 def replies_key(
-    weights: str, texts: Sequence[str], pictures: str, decoding: Decoding, engine: str, scale: Scale
+    weights: str, texts: Sequence[Text], pictures: str, decoding: Decoding, engine: str, scale: Scale
 ) -> dict[str, Any]:
     """All that decides what a model replies: the address of a cell's replies is the digest of it.
 
     ``engine`` is the engine's identity, the kind of device included. Of the scale only the engine's settings count:
     precision, batch, picture size and prompt length. Never a path, a model's name or a scorer.
     """
-    stop = {"stop": decoding.stop} if decoding.stop else {}
+    stop = {"stop": list(decoding.stop)} if decoding.stop else {}
     return {
         "weights": weights,
         "prompts": digest(list(texts)),

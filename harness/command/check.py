@@ -199,7 +199,7 @@ def items(stream: Stream, data: Path | None, allowed: int = 0) -> str:
     remarks = []
     for name in stream.tasks + stream.general:
         if name in registry.names("suite"):
-            registry.typed(Suite, name).ask(data)
+            registry.typed(Suite, name).ask(data, 1)
             continue
         task = registry.typed(Task, name)
         if data is not None and task.official is not None:

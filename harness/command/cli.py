@@ -50,6 +50,9 @@ SplitFlag = Annotated[str, typer.Option("--split", help="What to evaluate on: te
 SkipFlag = Annotated[
     int, typer.Option("--skip-broken", help="Do without at most this many broken or too long items of the data.")
 ]
+SuitesFlag = Annotated[
+    str, typer.Option("--suites", help="Who asks and marks the general suites: native, library, or both.")
+]
 PluginFlag = Annotated[
     list[Path] | None, typer.Option("--plugin", help="A Python file with tasks or paradigms of your own; repeatable.")
 ]
@@ -62,7 +65,7 @@ RUNS = Path("runs")
 
 def request(
     paradigm: str, seq: str, scale: str, seed: int, limit: int | None, data: Path | None, split: str,
-    plugins: list[Path] | None,
+    plugins: list[Path] | None, suites: str = "native",
 ) -> Run:  # fmt: skip
     """The Run that the flags ask for; UserError with one line for a flag that cannot be."""
     _between("--seed", seed, 0, SEEDS)
@@ -74,7 +77,9 @@ def request(
     if data is not None and not data.is_dir():
         raise UserError(f"--data {data} is no folder: give one with a subfolder for each task")
     registry.load_plugins(tuple(plugins or ()))
-    stream = registry.typed(Stream, seq)
+    stream = stream_of(seq, suites)
+    if suites != "native" and split != "test":
+        raise UserError(f"--suites {suites} knows the test split alone: leave out --split, or use --suites native")
     for name in stream.tasks + stream.general:
         if name not in registry.names("suite"):
             registry.find("task", name)
@@ -87,6 +92,13 @@ def request(
         split=split,
         data=None if data is None else str(data.resolve()),
     )
+
+
+def stream_of(seq: str, suites: str) -> Stream:
+    """The stream of a name, with its general suites as the flag says."""
+    from harness.run_inputs import with_suites
+
+    return with_suites(registry.typed(Stream, seq), suites)
 
 
 def _between(flag: str, value: int, least: int, most: int) -> None:
@@ -105,13 +117,14 @@ def run_command(
     data: DataFlag = None,
     split: SplitFlag = "test",
     skip_broken: SkipFlag = 0,
+    suites: SuitesFlag = "native",
     plugin: PluginFlag = None,
 ) -> None:
     """Train a paradigm through a stream and evaluate all tasks and suites after every stage.
 
     The same command continues a run that was interrupted.
     """
-    asked = request(paradigm, seq, scale, seed, limit, data, split, plugin)
+    asked = request(paradigm, seq, scale, seed, limit, data, split, plugin, suites)
     _between("--skip-broken", skip_broken, 0, LIMITS)
     settle(scale)
     from harness.broken_items import settled
@@ -152,10 +165,11 @@ def plan_command(
     data: DataFlag = None,
     split: SplitFlag = "test",
     skip_broken: SkipFlag = 0,
+    suites: SuitesFlag = "native",
     plugin: PluginFlag = None,
 ) -> None:
     """Say what a run will do and cost, before it does it."""
-    asked = request(paradigm, seq, scale, seed, limit, data, split, plugin)
+    asked = request(paradigm, seq, scale, seed, limit, data, split, plugin, suites)
     _between("--skip-broken", skip_broken, 0, LIMITS)
     from harness.broken_items import settled
     from harness.command import plan, printing
@@ -181,6 +195,7 @@ def check_command(
     out: OutFlag = RUNS,
     data: DataFlag = None,
     skip_broken: SkipFlag = 0,
+    suites: SuitesFlag = "native",
     plugin: PluginFlag = None,
 ) -> None:
     """Look whether this machine is ready: versions, disk, permissions, model and data."""
@@ -189,7 +204,7 @@ def check_command(
     registry.load_plugins(tuple(plugin or ()))
     _between("--skip-broken", skip_broken, 0, LIMITS)
     settle(scale)
-    stream, size = registry.typed(Stream, seq), registry.typed(Scale, scale)
+    stream, size = stream_of(seq, suites), registry.typed(Scale, scale)
     findings = check.environment(out, size, stream, data, skip_broken) + check.laws(registry.plugins())
     printing.findings(printing.console(), [finding for finding in findings if finding.well])
     for finding in findings:

@@ -93,7 +93,7 @@ def show(screen: Console, title: str, table: Table) -> None:
 
 def nouns(screen: Console) -> None:
     """The registered tasks, streams, paradigms and scales."""
-    from harness.core import Paradigm, Scale, Stream, Task
+    from harness.core import Paradigm, Scale, Stream, Suite, Task
 
     table = grid(["name", "style", "learner", "KL", "reference", "selector", "source"], 7)
     for name in registry.names("paradigm"):
@@ -111,6 +111,12 @@ def nouns(screen: Console) -> None:
         t = registry.typed(Task, name)
         table.add_row(name, str(t.version), "twin, official" if t.official else "twin", told(t.cite))
     show(screen, "Tasks and suites", table)
+    if suites := registry.names("suite"):
+        table = grid(["name", "version", "stands for", "source"], 4)
+        for name in suites:
+            u = registry.typed(Suite, name)
+            table.add_row(name, str(u.version), u.stands_for or ABSENT, told(u.cite))
+        show(screen, "Suites of outside libraries (--suites library)", table)
     table = grid(["name", "model", "precision", "training items a stage", "test items a cell"], 5)
     for name in registry.names("scale"):
         size = registry.typed(Scale, name)

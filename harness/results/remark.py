@@ -10,7 +10,20 @@ from pathlib import Path
 
 from harness.asking.engines import EngineKind
 from harness.asking.evaluate import cell_of
-from harness.core import Cell, Detail, Mark, Observation, Paradigm, Reply, Run, Scale, Stream, UserError, digest
+from harness.core import (
+    Cell,
+    Detail,
+    Mark,
+    Observation,
+    Paradigm,
+    Reply,
+    Run,
+    Scale,
+    Stream,
+    UserError,
+    digest,
+    replace,
+)
 from harness.observe import View, file_name, view_of
 from harness.registry import typed
 from harness.results.cells import write_cells
@@ -84,7 +97,7 @@ def run_of(record: RunRecord, data: Path | None) -> Run:
         raise UserError(f"run {record.id} was made {wanted}")
     return Run(
         paradigm=typed(Paradigm, str(record.paradigm["name"])),
-        stream=typed(Stream, str(record.stream["name"])),
+        stream=replace(typed(Stream, str(record.stream["name"])), general=record.suites),  # as --suites chose them
         scale=typed(Scale, str(record.scale["name"])),
         seed=record.seed,
         limit=record.limit,

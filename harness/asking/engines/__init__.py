@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from harness.asking.chat import Text
 from harness.core import Decoding, Scale
 
-Prompt = tuple[str, tuple[Any, ...]]
+Prompt = tuple[Text, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class Generation:
 
 
 class Engine(Protocol):
-    """One loaded model. A prompt is its text and its opened pictures.
+    """One loaded model. A prompt is its text, or the turns of its chat, and its opened pictures.
 
     ``name`` and ``version`` are those of its kind, ``device_kind`` says on what it computes ("cpu", or the GPU's name):
     all three belong to the address of a reply. As a context manager an engine closes itself.
@@ -34,6 +35,8 @@ class Engine(Protocol):
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Generation]:
         """A greedy reply for each prompt, in the prompts' order; a function of model, prompts and decoding alone.
+
+        A reply ends before the first of the decoding's ``stop`` texts that it would hold.
 
         Raises:
             UserError: where a prompt is longer than the scale allows.

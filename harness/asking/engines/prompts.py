@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from harness.asking.chat import messages
+from harness.asking.chat import messages, words
 from harness.asking.engines import Prompt
 from harness.core import Scale, UserError
 
@@ -69,8 +69,9 @@ class Prompts:
         lengths = prompt_lengths(self.processor, prompts)
         for place in too_long(lengths, self.scale):
             raise UserError(
-                f"a prompt has {lengths[place]} tokens, scale {self.scale.name} allows {self.scale.max_prompt_tokens} "
-                f"({prompts[place][0][:60]!r}...): shorten the item or use a scale with a larger max_prompt_tokens"
+                f"a prompt has {lengths[place]} tokens, scale {self.scale.name} allows {self.scale.max_prompt_tokens}"
+                f" ({words(prompts[place][0])[:60]!r}...): shorten the item or use a scale with a larger"
+                " max_prompt_tokens"
             )
         return lengths
 

@@ -147,20 +147,29 @@ class TransformersEngine:
         import torch
         from transformers import GenerationConfig
 
+        tokenizer = self.processor.tokenizer
+        stopping = {"tokenizer": tokenizer} if decoding.stop else {}
         settings = GenerationConfig(
             **options,
+            stop_strings=list(decoding.stop) or None,
             max_new_tokens=decoding.max_new_tokens,
             suppress_tokens=self.suppressed,
             eos_token_id=self.ends,
-            pad_token_id=self.processor.tokenizer.pad_token_id,
+            pad_token_id=tokenizer.pad_token_id,
         )
         with torch.inference_mode():
             inputs = self._opened().inputs(prompts)
-            output = self.model.generate(**inputs, generation_config=settings)
-        return [self._generation(ids) for ids in output[:, inputs["input_ids"].shape[1] :].tolist()]
+            output = self.model.generate(**inputs, **stopping, generation_config=settings)
+        replies = output[:, inputs["input_ids"].shape[1] :].tolist()
+        return [self._generation(ids, decoding.stop) for ids in replies]
 
-    def _generation(self, ids: list[int]) -> Generation:
+    def _generation(self, ids: list[int], stop: Sequence[str]) -> Generation:
         length = next((place for place, token in enumerate(ids) if token in self.ends), None)
         kept = ids if length is None else ids[:length]
         text = self.processor.tokenizer.decode(kept, skip_special_tokens=True)
-        return Generation(text=text, tokens=len(kept) + (length is not None), truncated=length is None)
+        if not any(said in text for said in stop):
+            return Generation(text=text, tokens=len(kept) + (length is not None), truncated=length is None)
+        while kept[-1] == self.processor.tokenizer.pad_token_id:  # others of the batch went on
+            kept = kept[:-1]
+        whole = min(text.find(said) for said in stop if said in text)
+        return Generation(text=text[:whole], tokens=len(kept), truncated=False)

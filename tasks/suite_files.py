@@ -116,7 +116,7 @@ def pope_rows(task: Task, folder: Path, pictures: Path, count: int) -> Iterator[
         if answer.lower() not in ("yes", "no"):
             raise UserError(f"{where}: the answer is {answer!r}, neither yes nor no: download the file again")
         yield (
-            f"{category}/{row['question_id']}",
+            f"{row['question_id']}/{category}",
             {
                 "index": number,
                 "image": [_picture(row["image"], pictures, where)],

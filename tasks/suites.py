@@ -15,6 +15,7 @@ from pathlib import Path
 from harness.asking.suites.library import Library
 from harness.asking.suites.questions import Form, Item, marks, questions
 from harness.core import Decoding, Example, Mark, Reply, Suite, Task
+from tasks.breakdowns import presence
 from tasks.mmlu_pro import MMLU_PRO
 from tasks.mmmu import MMMU
 from tasks.official import open_file
@@ -119,4 +120,5 @@ POPE_VLMEVAL = Suite(
     ask=ask_pope,
     mark=mark_pope,
     stands_for=POPE.name,
+    breakdown=presence,
 )

@@ -72,6 +72,7 @@ class Child:
                     start_new_session=True,  # a Ctrl-C is the parent's
                 )
         except OSError as fault:
+            self.home.cleanup()
             raise UserError(
                 f"{python} cannot be started ({fault.strerror}): name another Python in {PYTHON}"
             ) from fault

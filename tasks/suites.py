@@ -18,7 +18,7 @@ from harness.core import Decoding, Example, Mark, Reply, Suite, Task
 from tasks.breakdowns import presence
 from tasks.mmlu_pro import MMLU_PRO
 from tasks.mmmu import MMMU
-from tasks.official import open_file
+from tasks.pictures import opened
 from tasks.pope import POPE
 from tasks.suite_files import SHOTS, SUBJECTS, mmlu_pro_rows, mmmu_rows, pope_rows, write_twin
 
@@ -48,7 +48,7 @@ def ask_mmlu_pro(data: Path | None, count: int) -> tuple[Example, ...]:
         found = mmlu_pro_rows(MMLU_PRO, folder, "test", count)
         shots = mmlu_pro_rows(MMLU_PRO, folder, "validation", SHOTS * len(SUBJECTS))
     items = [Item(id=f"mmlu-pro/{row['question_id']}", answer=row["answer"], row=row) for row in found]
-    return tuple(questions(MMLU_PRO_FORM, items, open_file, shots=shots))
+    return tuple(questions(MMLU_PRO_FORM, items, opened, shots=shots))
 
 
 @lru_cache(maxsize=4)
@@ -57,7 +57,7 @@ def ask_mmmu(data: Path | None, count: int) -> tuple[Example, ...]:
     with files(MMMU, data, count) as (folder, pictures):
         found = mmmu_rows(MMMU, folder, pictures, count)
         items = [Item(id=f"mmmu/{name}", answer=row["answer"], row=row) for name, row in found]
-        return tuple(questions(MMMU_FORM, items, open_file, pictures=str(pictures)))
+        return tuple(questions(MMMU_FORM, items, opened, pictures=str(pictures)))
 
 
 @lru_cache(maxsize=4)
@@ -66,7 +66,7 @@ def ask_pope(data: Path | None, count: int) -> tuple[Example, ...]:
     with files(POPE, data, count) as (folder, pictures):
         found = pope_rows(POPE, folder, pictures, count)
         items = [Item(id=f"pope/{name}", answer=row["answer"], row=row) for name, row in found]
-        return tuple(questions(POPE_FORM, items, open_file, pictures=str(pictures)))
+        return tuple(questions(POPE_FORM, items, opened, pictures=str(pictures)))
 
 
 def mark_mmlu_pro(examples: Sequence[Example], replies: Sequence[Reply]) -> list[Mark]:

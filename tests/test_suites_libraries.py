@@ -175,7 +175,7 @@ def test_pope_is_marked_as_vlmevalkit_marks_it(tmp_path: Path) -> None:
     ]
     write_tsv(tmp_path / "POPE_own.tsv", rows)
     examples, replies, marks, theirs = played(POPE_VLMEVAL, tmp_path, lambda rng, _: rng.choice(YES_NO), "POPE")
-    said = [{"yes", "no"} & set(re.sub(r"[^a-z]", " ", reply.text.lower()).split()) for reply in replies]
+    said = [{"yes", "no"} & set(re.findall(r"[\w']+", reply.text.lower())) for reply in replies]
     right = [one == {example.answers[0].lower()} for one, example in zip(said, examples, strict=True)]
     assert [mark.score for mark in marks] == [float(one) for one in right]
     parts = presence(examples, marks)

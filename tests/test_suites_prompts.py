@@ -23,7 +23,7 @@ from harness.scales import TWIN, model_folder
 from harness.task import sampled
 from tasks.mmlu_pro import MMLU_PRO
 from tasks.mmmu import MMMU
-from tasks.official import open_file
+from tasks.pictures import opened
 from tasks.pope import POPE
 from tasks.suite_files import PICTURES, SUBJECTS, mmlu_pro_rows, mmmu_rows, parquet_of, pope_rows, rows, write_twin
 from tasks.suites import MMLU_PRO_LM_EVAL, MMMU_VLMEVAL, POPE_VLMEVAL
@@ -208,14 +208,14 @@ ITEMS = [Item(id=f"fake/{n}", answer="yes", row={"n": n, "word": "red", "image":
 
 def test_prompts_and_pictures_are_kept_and_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     heard = answering(monkeypatch, tmp_path, with_picture)
-    first, again = (questions(FORM, ITEMS, open_file) for _ in range(2))
+    first, again = (questions(FORM, ITEMS, opened) for _ in range(2))
     assert heard == ["ask"]
     assert first == again
     assert [example.question for example in first] == ["Is <image  1> red?<image 1>!"] * 2, "a mark in the data is text"
     assert [example.images[0]().getpixel((0, 0)) for example in first] == [(3, 0, 0), (5, 0, 0)]
     assert len({example.group for example in first}) == 2
     assert [example.row for example in first] == [{"n": 3, "word": "red"}, {"n": 5, "word": "red"}]
-    questions(FORM, ITEMS[:1], open_file)
+    questions(FORM, ITEMS[:1], opened)
     assert heard == ["ask", "ask"], "other items are asked anew"
     assert not [path for path in (tmp_path / "cache" / "suites").iterdir() if path.name.startswith("room-")]
 
@@ -233,7 +233,7 @@ def test_a_library_that_asks_something_else_is_refused(
 ) -> None:
     answering(monkeypatch, tmp_path, lambda do, item, room: {**with_picture(do, item, room), **change})
     with pytest.raises(UserError, match=said):
-        questions(FORM, ITEMS, open_file)
+        questions(FORM, ITEMS, opened)
 
 
 def reply_to(example: Any, text: str) -> Reply:
@@ -244,7 +244,7 @@ def test_marks_come_back_by_key_and_what_was_not_read_is_malformed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     answering(monkeypatch, tmp_path, with_picture)
-    examples = questions(FORM, ITEMS, open_file)
+    examples = questions(FORM, ITEMS, opened)
     answering(
         monkeypatch,
         tmp_path,

@@ -118,7 +118,8 @@ BAD: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "Suite": {
         "name": NAMES, "version": COUNTS, "decoding": st.sampled_from([None, 8, "greedy-8"]),
         "ask": NO_FUNCTIONS, "mark": NO_FUNCTIONS, "cite": TEXTS, "stands_for": TEXTS,
-        "breakdown": FUNCTIONS,
+        "breakdown": FUNCTIONS, "max_prompt_tokens": COUNTS,
+        "decodings": st.sampled_from([None, {"fake": 8}, ["fake"]]),
     },
     "Probe": {
         "name": NAMES, "version": COUNTS, "unit": TEXTS, "measure": NO_FUNCTIONS, "cite": TEXTS,

@@ -187,6 +187,8 @@ FLAGS = {
     "runs rm": ["run", "--out"],
     "runs gc": ["--budget", "--out"],
     "data fetch": ["sets", "--data", "--revision", "--plugin"],
+    "data show": ["task", "--data", "--split", "--item", "--style", "--picture", "--scale", "--plugin"],
+    "data overlap": ["--data", "sets", "--limit", "--out", "--plugin"],
     "data verify": ["--data", "sets", "--write", "--pictures", "--plugin"],
 }
 

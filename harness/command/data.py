@@ -10,14 +10,19 @@ from typing import Annotated
 import typer
 
 from harness import registry
-from harness.core import Task, UserError
+from harness.core import Scale, Task, UserError
 from harness.values import cut
 
 data_app = typer.Typer(no_args_is_help=True, help="Fetch official data, lock it, look at it, and compare it.")
 
+TWIN_ITEMS = 400  # of a split of a twin, as many as a run reads
+
 SetNames = Annotated[list[str], typer.Argument(help="Sets: tasks by name, see `harness list`.", metavar="SET...")]
 SomeSets = Annotated[list[str] | None, typer.Argument(help="Sets; all in the folder without any.", metavar="[SET...]")]
 FolderFlag = Annotated[Path, typer.Option("--data", help="The folder, with one subfolder per set.", show_default=False)]
+SomeFolderFlag = Annotated[
+    Path | None, typer.Option("--data", help="Official data, one subfolder per set; the twins without it.")
+]
 PluginFlag = Annotated[
     list[Path] | None, typer.Option("--plugin", help="A Python file with tasks of your own; repeatable.")
 ]
@@ -73,6 +78,69 @@ def verify_command(
             print(f"{task.name}: {len(found.locked.files):,} files, {size / 1e6:,.1f} MB, {counts}; {where}")
     if wrong:
         raise typer.Exit(2)
+
+
+@data_app.command("show")
+def show_command(
+    task: Annotated[str, typer.Argument(help="A task: see `harness list`.", metavar="TASK")],
+    data: SomeFolderFlag = None,
+    split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "test",
+    item: Annotated[str, typer.Option("--item", help="An id, or a place in the split from 0.", metavar="ID|N")] = "0",
+    style: Annotated[str, typer.Option("--style", help="direct or cot.")] = "direct",
+    picture: Annotated[Path | None, typer.Option("--picture", help="Write the picture as this PNG file.")] = None,
+    scale: Annotated[str, typer.Option("--scale", help="Whose model counts the tokens.")] = "twin",
+    plugin: PluginFlag = None,
+) -> None:
+    """Print an item as a model will see it, and write its pictures."""
+    registry.load_plugins(tuple(plugin or ()))
+    from harness.asking.styles import STYLES
+    from harness.data.show import shown, visible, write_pictures
+
+    known = {one.name: one for one in STYLES}
+    if style not in known:
+        raise UserError(f"--style {cut(style, 40)} is unknown: use one of {', '.join(known)}")
+    noun, size = registry.typed(Task, task), registry.typed(Scale, scale)
+    found = shown(noun, data, split, item, known[style], size)
+    example = found.example
+    group = f", group {visible(example.group)}" if example.group else ""
+    print(f"{noun.name} {split} {found.place}: {visible(example.id)}{group}")
+    print(f"\n{visible(found.prompt)}\n")
+    print(f"answers: {', '.join(visible(repr(answer)) for answer in example.answers)}")
+    if example.rationale:
+        print(f"rationale: {visible(example.rationale)}")
+    for number, one in enumerate(found.pictures, start=1):
+        print(f"picture {number}: {one.width} x {one.height}")
+    length = "not counted, its model is not on this machine" if found.tokens is None else f"{found.tokens} tokens"
+    print(f"prompt in scale {size.name}: {length}, {size.max_prompt_tokens} are allowed")
+    for file in write_pictures(found.pictures, picture) if picture else ():
+        print(f"written: {file}")
+
+
+@data_app.command("overlap")
+def overlap_command(
+    data: SomeFolderFlag = None,
+    sets: SomeSets = None,
+    limit: Annotated[int, typer.Option("--limit", help="At most this many items of a split.", min=1)] = 10**9,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the pairs into this CSV file.")] = None,
+    plugin: PluginFlag = None,
+) -> None:
+    """Look for near duplicates between the training and the test items of all sets, of the twins without --data."""
+    registry.load_plugins(tuple(plugin or ()))
+    from harness.data.overlap import overlaps, report, summary
+    from harness.store import disk
+
+    if data is None:
+        tasks = [registry.typed(Task, name) for name in sets or registry.names("task")]
+        limit = min(limit, TWIN_ITEMS)
+    else:
+        tasks = _sets(data, sets)
+    pairs = overlaps(tasks, data, limit, lambda line: print(f"note: {line}"))
+    for line in summary(pairs):
+        print(line)
+    if out is not None:
+        with disk.refusing_disk_faults(out):
+            disk.write(out, report(pairs).encode())
+        print(f"written: {out} ({len(pairs):,} pairs)")
 
 
 def _sets(data: Path, names: list[str] | None) -> list[Task]:

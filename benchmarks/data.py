@@ -1,6 +1,6 @@
 """What official data costs: opening a set, its pictures in any order, and a walk over all of them. Two GB of disk.
 
-    python -m benchmarks.data                    # 35,000 rows with pictures of 40 kB, about 5 minutes on two idle cores
+    python -m benchmarks.data                    # 35,000 rows with pictures of 25 kB, some minutes on two idle cores
     python -m benchmarks.data --rows 2000        # a smaller set
 
 The set is PathVQA's layout with synthetic photos: a few distinct ones, each row's with bytes of its own, so that no two
@@ -27,7 +27,7 @@ ROWS, GROUP, DISTINCT, READS = 35_000, 100, 50, 1_000
 
 
 def photos(count: int) -> list[bytes]:
-    """Distinct photos of 640 x 480 as JPEG, about 40 kB each."""
+    """Distinct photos of 400 x 300 as JPEG, about 25 kB each."""
     import numpy
     from PIL import Image
 
@@ -36,7 +36,7 @@ def photos(count: int) -> list[bytes]:
     for _ in range(count):
         buffer = BytesIO()
         small = rng.integers(0, 255, (48, 64, 3), dtype=numpy.uint8)
-        Image.fromarray(small).resize((640, 480), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=80)
+        Image.fromarray(small).resize((400, 300), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=80)
         made.append(buffer.getvalue())
     return made
 

@@ -26,6 +26,8 @@ from tasks.pictures import first_line, opened
 
 # Rows that are in memory at a time while pictures are copied or their digests are taken.
 ROWS_AT_ONCE = 64
+# How pyarrow reads in pieces; with its defaults it would hold all the pictures of a file in memory.
+IN_PIECES = {"pre_buffer": False, "buffer_size": 2**20}
 # Pages of mapped files count as memory of the process until the files are let go, which takes milliseconds.
 MAPPED_AT_ONCE = 2**27
 # From so many bytes on, copying takes long enough that a progress bar is shown.
@@ -94,6 +96,7 @@ def _copied(column: PictureColumn) -> tuple[str, ...]:
     """The Arrow files that hold the column; made where they are not there yet."""
     from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from datasets.exceptions import DatasetGenerationError
+    from pyarrow.dataset import ParquetFragmentScanOptions
 
     if stamps(column.files) != column.stamps:
         raise UserError(f"the files beside {column.files[0]} were changed while they are in use: start again")
@@ -104,7 +107,13 @@ def _copied(column: PictureColumn) -> tuple[str, ...]:
     if hidden:
         disable_progress_bars()
     try:
-        made = Dataset.from_parquet(names, cache_dir=cache, columns=[column.name], batch_size=ROWS_AT_ONCE)
+        made = Dataset.from_parquet(
+            names,
+            cache_dir=cache,
+            columns=[column.name],
+            batch_size=ROWS_AT_ONCE,
+            fragment_scan_options=ParquetFragmentScanOptions(use_buffered_stream=True, **IN_PIECES),
+        )
     except (OSError, ValueError, DatasetGenerationError) as error:
         cause = error.__cause__ or error
         raise UserError(f"the pictures of {folder} cannot be copied to Arrow ({first_line(cause)}): mend it") from error
@@ -154,7 +163,7 @@ def _rows_of(
     import pyarrow.compute
     import pyarrow.parquet
 
-    with _reading(file), pyarrow.parquet.ParquetFile(file) as parquet:
+    with _reading(file), pyarrow.parquet.ParquetFile(file, **IN_PIECES) as parquet:
         paths = {name: _leaf(parquet, name, "path") for name in shown}
         table = parquet.read(
             columns=[*(name for name in columns if name in parquet.schema_arrow.names), *paths.values()]
@@ -219,7 +228,7 @@ def _leaf(parquet: Any, column: str, name: str) -> str:
 
 def _digests(parquet: Any, column: str) -> list[list[str]]:
     """The first half of the SHA-256 of each picture, in hex, by row; pictures are in memory a few at a time."""
-    found = []
+    found: list[list[str]] = []
     for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=[_leaf(parquet, column, "bytes")]):
         for cell in batch.column(0).to_pylist():
             cells = cell if isinstance(cell, list) else [cell]

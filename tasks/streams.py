@@ -34,4 +34,9 @@ ESSAY = stream(
 CODE_ORDERS = "three tasks, order of the code of a co-author of arXiv:2507.05386"
 O1 = stream("o1", ("super-clevr", "scienceqa", "textvqa"), CODE_ORDERS)
 O2 = stream("o2", ("textvqa", "scienceqa", "super-clevr"), CODE_ORDERS)
-REAL_PAIR = stream("scienceqa-vizwiz", ("scienceqa", "vizwiz"), "the tasks with loaders for official data", general=())
+REAL_PAIR = stream(
+    "scienceqa-vizwiz",
+    ("scienceqa", "vizwiz"),
+    "two tasks on photographs, for a first try on official data",
+    general=(),
+)

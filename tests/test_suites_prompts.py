@@ -129,6 +129,21 @@ def test_rows_are_a_seeded_sample_across_files_and_not_the_first_ones(tmp_path: 
     assert [row["n"] for _, row in rows(POPE, files, ("n",), 10**9)] == list(range(150))
 
 
+def test_a_suite_draws_the_very_items_that_its_task_draws(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for task in (POPE, MMMU, MMLU_PRO):
+        write_twin(task, tmp_path / task.name, 120)
+    drawn = [f"pope/{name}" for name, _ in pope_rows(POPE, tmp_path / "pope", pictures, 15)]
+    assert drawn == [example.id for example in POPE.load("test", 15, tmp_path)]
+    asked = [row["category"] + row["answer"] for _, row in mmmu_rows(MMMU, tmp_path / "mmmu", pictures, 15)]
+    assert asked == ["Twin" + example.answers[0] for example in MMMU.load("test", 15, tmp_path)]
+    wanted = MMLU_PRO.load("test", 15, tmp_path)
+    assert [row["question"] for row in mmlu_pro_rows(MMLU_PRO, tmp_path / "mmlu-pro", "test", 15)] == [
+        example.question for example in wanted
+    ]
+
+
 def png(size: int = 8) -> dict[str, Any]:
     file = BytesIO()
     Image.new("RGB", (size, size)).save(file, "PNG")

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from harness.core import BrokenItem, UserError
@@ -32,6 +33,8 @@ IN_PIECES = {"pre_buffer": False, "buffer_size": 2**20}
 MAPPED_AT_ONCE = 2**27
 # From so many bytes on, copying takes long enough that a progress bar is shown.
 WORTH_A_BAR = 2**30
+# Pictures are opened by threads too, and two that made one copy would disturb each other.
+_ONE_AT_A_TIME = Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +64,9 @@ class PictureCell:
     def __call__(self) -> Any:
         """The picture, upright and in RGB."""
         where = self.column.where(self.row)
-        cell = _mapped(self.column)[self.row].column(0)[0].as_py()
+        with _ONE_AT_A_TIME:
+            mapped = _mapped(self.column)
+        cell = mapped[self.row].column(0)[0].as_py()
         cell = cell[self.place] if isinstance(cell, list) else cell
         if cell is None or not cell.get("bytes"):
             raise BrokenItem(self.item, "the picture is not inside the file: download it again", where)

@@ -156,10 +156,11 @@ def set_files(folder: Path, sources: Iterable[Source]) -> dict[str, Path]:
 
 def _fits(path: str, pattern: str) -> bool:
     """Whether a file is one of a pattern, in its folder or in another: users unpack where they like."""
-    wanted = pattern.rpartition("/")[2]
-    name = path.rpartition("/")[2]
-    anywhere = name.lower().endswith(PICTURES) if wanted == "*" else fnmatchcase(name, wanted)
-    return anywhere or fnmatchcase(path, pattern)
+    wanted, name = pattern.rpartition("/")[2], path.rpartition("/")[2]
+    if wanted == "*":
+        return fnmatchcase(path, pattern) or name.lower().endswith(PICTURES)
+    anywhere = not wanted.startswith("*") or path == name
+    return fnmatchcase(path, pattern) or (anywhere and fnmatchcase(name, wanted))
 
 
 def read_files(

@@ -125,6 +125,17 @@ def test_what_cannot_be_had_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "data.lock.json").exists()
 
 
+def test_a_disk_that_takes_no_more_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    with serving("lab/pairs", {**files(), "pictures/train-0.png": os.urandom(3_000_000)}) as hub:
+        line, environment = command(hub, "fetch", "pairs", "--data", tmp_path)
+        limited = ["bash", "-c", 'ulimit -f 1000; exec "$@"', "limited", *line]
+        done = subprocess.run(limited, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert "raise the limit or use another disk" in refused(done)
+        assert not (tmp_path / "data.lock.json").exists()
+        assert harness(hub, "fetch", "pairs", "--data", tmp_path).returncode == 0
+        assert len(locked(tmp_path)["pairs"]["files"]) == 12  # type: ignore[arg-type]
+
+
 def test_a_download_with_other_counts_than_published_is_not_locked(tmp_path: Path) -> None:
     with serving("lab/pairs", {**files(), "test.json": b"[]"}) as hub:
         line = refused(harness(hub, "fetch", "pairs", "--data", tmp_path))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import mmap
 import os
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
@@ -29,8 +30,8 @@ from tasks.pictures import first_line, opened
 ROWS_AT_ONCE = 64
 # How pyarrow reads in pieces; with its defaults it would hold all the pictures of a file in memory.
 IN_PIECES = {"pre_buffer": False, "buffer_size": 2**20}
-# Pages of mapped files count as memory of the process until the files are let go, which takes milliseconds.
-MAPPED_AT_ONCE = 2**27
+# Reads of mapped pictures after which their pages are let go; a read may map up to 2 MB.
+READS_AT_ONCE = 64
 # From so many bytes on, copying takes long enough that a progress bar is shown.
 WORTH_A_BAR = 2**30
 # Pictures are opened by threads too, and two that made one copy would disturb each other.
@@ -66,34 +67,47 @@ class PictureCell:
         where = self.column.where(self.row)
         with _ONE_AT_A_TIME:
             mapped = _mapped(self.column)
-        cell = mapped[self.row].column(0)[0].as_py()
+        cell = mapped.cell(self.row)
         cell = cell[self.place] if isinstance(cell, list) else cell
         if cell is None or not cell.get("bytes"):
             raise BrokenItem(self.item, "the picture is not inside the file: download it again", where)
-        _Memory.note(len(cell["bytes"]))
         return opened(BytesIO(cell["bytes"]), self.item, where)
 
 
-class _Memory:
-    """How many bytes of pictures were read since the mapped files were last let go."""
+@dataclass(frozen=True, kw_only=True)
+class _Mapped:
+    """A column out of memory-mapped Arrow files, and the maps, whose pages count as memory until they are let go."""
 
-    read = 0
+    cells: Any
+    maps: tuple[mmap.mmap, ...]
+    read: list[int]
 
-    @classmethod
-    def note(cls, count: int) -> None:
-        """So many more; where they are many, the mapped files are opened anew, so that their pages count no longer."""
-        cls.read += count
-        if cls.read > MAPPED_AT_ONCE:
-            cls.read = 0
-            _mapped.cache_clear()
+    def cell(self, row: int) -> Any:
+        """What the column holds in a row, copied out of the maps."""
+        self.read[0] += 1
+        if self.read[0] % READS_AT_ONCE == 0:
+            self.let_go()
+        return self.cells[row].as_py()
+
+    def let_go(self) -> None:
+        """Give the pages back to the system, which has them still if they are asked for again."""
+        for one in self.maps:
+            one.madvise(mmap.MADV_DONTNEED)
 
 
 @lru_cache(maxsize=64)
-def _mapped(column: PictureColumn) -> Any:
-    """The column as a memory-mapped data set whose rows are Arrow tables."""
-    from datasets import Dataset, concatenate_datasets
+def _mapped(column: PictureColumn) -> _Mapped:
+    """The column, memory-mapped."""
+    import pyarrow
 
-    return concatenate_datasets([Dataset.from_file(name) for name in _copied(column)]).with_format("arrow")
+    maps = []
+    for name in _copied(column):
+        with Path(name).open("rb") as file:
+            maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    tables = [pyarrow.ipc.open_stream(pyarrow.py_buffer(one)).read_all() for one in maps]
+    found = _Mapped(cells=pyarrow.concat_tables(tables).column(0), maps=tuple(maps), read=[0])
+    found.let_go()
+    return found
 
 
 @lru_cache(maxsize=64)

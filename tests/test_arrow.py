@@ -113,16 +113,11 @@ def test_no_progress_bar_of_a_small_copy_and_the_users_choice_stays(
     assert datasets.are_progress_bars_disabled() == shown
 
 
-def test_mapped_files_are_let_go_and_opened_anew_every_so_often(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import datasets
-
-    opened: list[str] = []
-    from_file = datasets.Dataset.from_file
-    monkeypatch.setattr(datasets.Dataset, "from_file", lambda name: opened.append(name) or from_file(name))
-    monkeypatch.setattr(arrow, "MAPPED_AT_ONCE", 3 * len(files.drawn(0)))
+def test_mapped_pages_are_let_go_every_so_often_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[int] = []
+    let_go = arrow._Mapped.let_go
+    monkeypatch.setattr(arrow._Mapped, "let_go", lambda self: times.append(self.read[0]) or let_go(self))
+    monkeypatch.setattr(arrow, "READS_AT_ONCE", 4)
     examples = PATHVQA.load("test", 99, pathvqa(tmp_path))
     assert [colour_of(example) for example in examples] == [files.colour(number) for number in range(21)]
-    assert 4 <= len(opened) <= 8
-    assert len(set(opened)) == 1
+    assert times == [0, 4, 8, 12, 16, 20]

@@ -64,6 +64,8 @@ def test_where_the_model_lies_what_steps_cost_and_who_is_cited_do_not_part_runs(
     run = fake_run(tmp_path / "runs", RFT, stream=replace(SHORT, cite="corrected"))
     content = json.loads((run / "run.json").read_text())
     content["scale"].update(model="elsewhere/twin-base", seconds={}, cite="corrected", ranks=4, observers=1)
+    content["scale"]["rates"]["another"] = 1.0
+    del content["scale"]["decodings"]["direct"]["stop"]  # as a record has it that was written before there were any
     (run / "run.json").write_text(json.dumps(content))
     publish(run, tmp_path / "results")
     assert [entry["rank"] for entry in leaderboard.load(tmp_path / "results")] == [1, 2]

@@ -92,7 +92,7 @@ class PublishedRun:
 
         Where the model lies is not part of it: the digest of the base's weights is. Nor is any citation.
         """
-        scale = {name: value for name, value in self.record.scale.items() if name not in APART}
+        scale = {name: _without_empty(value) for name, value in self.record.scale.items() if name not in APART}
         stream = {name: value for name, value in self.record.stream.items() if name != "cite"}
         return digest([stream, scale, self.record.base, self.task_digest])[:12]
 
@@ -122,6 +122,13 @@ class PublishedRun:
             for one in self.record.observations
             if one.kind != "probe" and (one.stage, one.name, one.style) not in found
         ]
+
+
+def _without_empty(value: object) -> object:
+    """A recorded value without the fields of its nouns that are empty: those came when no run had anything in them."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_empty(part) for name, part in value.items() if part != []}
 
 
 def table_of(name: str, scorer: str) -> str:

@@ -39,6 +39,7 @@ class Worker:
         self._line, theirs = context.Pipe()
         ours, self._lifeline = context.Pipe(duplex=False)
         self._process = context.Process(target=_serve, args=(registry.plugins(), theirs, ours), daemon=True)
+        self._working = False
         self._process.start()
         theirs.close()
         ours.close()
@@ -59,11 +60,13 @@ class Worker:
             ) from fault
         except OSError as fault:
             raise self._ended() from fault
+        self._working = True
         while True:
             try:
                 kind, content = self._line.recv()
             except (EOFError, OSError) as fault:
                 raise self._ended() from fault
+            self._working = kind == "said"
             if kind == "said":
                 hear(content)
             elif kind == "refused":
@@ -79,7 +82,10 @@ class Worker:
         return RuntimeError(f"a process of its own ended with exit code {self._process.exitcode}")
 
     def close(self) -> None:
-        """End the process."""
+        """End the process: one that has nothing to do ends by itself and tidies up, another one at once."""
+        if not self._working:
+            self._line.close()
+            self._process.join(5)
         self._lifeline.close()
         self._line.close()
         self._process.join(5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -123,6 +124,31 @@ def test_a_worker_answers_is_heard_and_goes_on_after_a_fault() -> None:
         with pytest.raises(RuntimeError, match="ended with exit code 7"):
             worker.call(answer, "hello")
     assert not alive(first)
+
+
+TIDY = """
+from test_processes import take_a_lock
+from harness.processes import Worker
+
+if __name__ == "__main__":
+    with Worker() as worker:
+        print(worker.call(take_a_lock, "now"))
+"""
+_locks: list[Any] = []
+
+
+def take_a_lock(asked: str, say: Say) -> str:
+    """Hold a lock between processes, as the progress bars of libraries do: the system keeps it until it is released."""
+    _locks.append(multiprocessing.get_context("spawn").RLock())
+    return asked
+
+
+def test_a_child_that_has_nothing_to_do_leaves_nothing_behind(tmp_path: Path) -> None:
+    script = tmp_path / "tidy.py"
+    script.write_text(TIDY)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PYTHONWARNINGS": "default"}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "now\n", "")
 
 
 def test_the_parent_takes_the_last_observations_until_as_few_are_left_as_the_observer_has_at_hand(

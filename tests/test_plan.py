@@ -84,6 +84,7 @@ def test_a_plan_prices_by_earlier_runs(tmp_path):
         (folder / "costs.json").write_text(json.dumps({**costs, "stages": stages}))
     assert units().seconds == {**TWIN.seconds, "sft": 2.0, "grpo": 3.0, "solvable": 2.0}
     assert units().of("of nobody") == 3.0, "what was never measured is the costliest that is known"
+    assert units().of_item("own", TWIN) == max(units().of(style) for style in TWIN.decodings) < 0.1
     assert str(tmp_path) in units().source
     assert plan.units_of(replace(asked("sft"), scale=TWIN_LONG), Store(tmp_path)).seconds == TWIN_LONG.seconds
 

@@ -9,7 +9,7 @@ from statistics import median
 
 from harness.broken_items import settled
 from harness.command.check import in_words
-from harness.core import Observation, Run, Stage, Task, UserError, Work
+from harness.core import Observation, Run, Scale, Stage, Task, UserError, Work
 from harness.run_inputs import (
     asked_examples,
     cells_of,
@@ -46,6 +46,11 @@ class Units:
     def of(self, name: str) -> float:
         """What one unit of that name takes; the costliest known one where it was never measured."""
         return self.seconds.get(name, max(self.seconds.values(), default=0.0))
+
+    def of_item(self, style: str, scale: Scale) -> float:
+        """What an item asked in a style takes; as in the scale's costliest style where it was never measured."""
+        known = [self.seconds[name] for name in scale.decodings if name in self.seconds]
+        return self.seconds.get(style, max(known, default=self.of(style)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +135,7 @@ def of(run: Run, out: Path) -> Plan:
         cells=len(cells),
         cells_stored=_cells_there(cells, out / run_id(run) / "replies"),
         cell_items=max(items.values()),
-        evaluation_seconds=sum(items[cell.name] * units.of(cell.style) for cell in cells),
+        evaluation_seconds=sum(items[cell.name] * units.of_item(cell.style, run.scale) for cell in cells),
         disk_bytes=model_bytes * (len(stages) + RESUME_COPIES) + len(cells) * ROWS_BYTES,
         notes=(*_notes(run, units), *missing),
     )

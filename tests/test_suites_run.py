@@ -122,7 +122,7 @@ def test_a_prompt_longer_than_the_suites_own_bound_is_named_before_training(
     from harness.asking.engines import prompts, transformers
 
     monkeypatch.setattr(transformers, "load_processor", lambda folder, scale: None)
-    monkeypatch.setattr(prompts, "prompt_lengths", lambda processor, asked: [5000 for _ in asked])
+    monkeypatch.setattr(prompts, "prompt_lengths", lambda processor, asked, texts=None: [5000 for _ in asked])
     for bound, found in ((9999, 0), (4999, 7)):
         suite = replace(STANDING, ask=ask_at_length, max_prompt_tokens=bound)
         monkeypatch.setattr(fake_plugin, "SHOUTS", suite)

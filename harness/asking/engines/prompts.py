@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from harness.asking.chat import messages, words
@@ -11,6 +12,7 @@ from harness.asking.engines import Prompt
 from harness.core import Scale, UserError
 
 KEPT_BYTES = 256 * 2**20  # of encoded pictures; a scale of large ones keeps none between batches
+WRITTEN = 1024  # prompts whose chat text is kept: those of the batches that are asked together
 GRID_MODELS = ("qwen2_vl", "qwen2_5_vl")  # whose encoded picture is one tensor, and whose grid gives its tokens
 
 
@@ -23,11 +25,14 @@ def chat_text(processor: Any, prompt: Prompt) -> str:
     return written
 
 
-def prompt_lengths(processor: Any, prompts: Sequence[Prompt]) -> list[int]:
-    """Each prompt's length in tokens, its pictures counted at the size the processor gives them. No model needed."""
+def prompt_lengths(processor: Any, prompts: Sequence[Prompt], texts: Sequence[str] | None = None) -> list[int]:
+    """Each prompt's length in tokens, its pictures counted at the size the processor gives them. No model needed.
+
+    ``texts`` are the prompts as the chat template writes them, where that is done.
+    """
     if not prompts:
         return []
-    tokens = processor.tokenizer([chat_text(processor, prompt) for prompt in prompts])["input_ids"]
+    tokens = processor.tokenizer(list(texts or (chat_text(processor, prompt) for prompt in prompts)))["input_ids"]
     sizes = {(image.height, image.width) for _, images in prompts for image in images}
     counts = {size: _picture_tokens(processor, size) for size in sizes}
     return [
@@ -59,6 +64,8 @@ class Prompts:
         self.processor, self.model, self.scale = processor, model, scale
         self.kept: dict[tuple[str, ...], tuple[Any, list[Any]]] = {}
         self.features: list[Any] = []
+        # The template reads how many pictures there are, not what they show.
+        self.written = lru_cache(maxsize=WRITTEN)(lambda text, count: chat_text(processor, (text, (None,) * count)))
         self.shares = model.config.model_type in GRID_MODELS
         if self.shares:
             self.encode = model.model.get_image_features
@@ -66,7 +73,7 @@ class Prompts:
 
     def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
         """Each prompt's length in tokens. Raises UserError where one is longer than the scale allows."""
-        lengths = prompt_lengths(self.processor, prompts)
+        lengths = prompt_lengths(self.processor, prompts, self.texts(prompts))
         for place in too_long(lengths, self.scale):
             raise UserError(
                 f"a prompt has {lengths[place]} tokens, scale {self.scale.name} allows {self.scale.max_prompt_tokens}"
@@ -75,9 +82,13 @@ class Prompts:
             )
         return lengths
 
+    def texts(self, prompts: Sequence[Prompt]) -> list[str]:
+        """The prompts as the chat template writes them; each is written once, though lengths and inputs both ask."""
+        return [self.written(text, len(images)) for text, images in prompts]
+
     def inputs(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
         """The arguments of ``generate`` for a batch, padded on the left."""
-        texts = [chat_text(self.processor, prompt) for prompt in prompts]
+        texts = self.texts(prompts)
         pictures = [image for _, images in prompts for image in images]
         if pictures and self.shares:
             return self._with_numbers(texts, pictures)

@@ -30,8 +30,8 @@ def draw(
 ) -> list[Path]:
     """One panel per task, one line per paradigm of ``names``, each in its own style unless ``style`` names one.
 
-    Without names these are ``sft`` and ``rft``, and, where they are published in as many seeds, ``sft-cot`` and
-    ``rft-nocot``: algorithm and style crossed. With ``scale`` the runs of that scale are drawn, and the file's name
+    Without names these are ``sft`` and ``rft``, and, where both are published, ``sft-cot`` and ``rft-nocot``:
+    algorithm and style crossed. With ``scale`` the runs of that scale are drawn, and the file's name
     ends in it.
 
     Raises:
@@ -59,14 +59,15 @@ def draw(
         figure.supylabel("accuracy (%)", fontsize=7)
         figure.supxlabel("stage (0: base); dotted: the task's own stage", fontsize=7)
         band = "mean over seeds, band: min to max" if max(map(len, chosen.values())) > 1 else "one seed each"
-        headline(figure, f"{label(' and '.join(names), 30)}: {place(some)}", band)
-        return save(figure, out, "stages", *(["crossed"] if names is CROSSED else names), style, scale)
+        crossed = names is CROSSED
+        title = "algorithm and style" if crossed else label(" and ".join(names), 30)
+        headline(figure, f"{title}: {place(some)}", band)
+        return save(figure, out, "stages", *(["crossed"] if crossed else names), style, scale)
 
 
 def _arms(runs: Sequence[PublishedRun]) -> Sequence[str]:
     """The paradigms to draw where none are named."""
-    seeds = [sorted(run.seed for run in runs if run.paradigm == name) for name in CROSSED]
-    return CROSSED if seeds[0] and all(same == seeds[0] for same in seeds) else ARMS
+    return CROSSED if set(CROSSED) <= {run.paradigm for run in runs} else ARMS
 
 
 def _panel(axes: Any, task: int, chosen: dict[str, list[PublishedRun]], style: str | None) -> None:

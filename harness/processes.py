@@ -6,6 +6,7 @@ child loads the parent's plugins first.
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import pickle
@@ -105,6 +106,7 @@ class Worker:
 def _serve(plugins: tuple[Path, ...], line: Connection, lifeline: Connection) -> None:
     """The child: answer each call until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's, which then ends this process
+    _be_killed_with(lifeline)
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     registry.load_plugins(plugins)
     while True:
@@ -123,6 +125,18 @@ def _serve(plugins: tuple[Path, ...], line: Connection, lifeline: Connection) ->
             line.send(answer)
         except (pickle.PicklingError, AttributeError, TypeError) as fault:
             line.send(("fault", f"what the process of its own gives back cannot be sent ({fault})"))
+
+
+def _be_killed_with(lifeline: Connection) -> None:
+    """Have the kernel end this process when the pipe closes, where it can: a thread waits while a library is loaded.
+
+    Loading torch holds the interpreter's lock for a second and more on a busy machine.
+    """
+    if hasattr(fcntl, "F_SETSIG"):
+        handle = lifeline.fileno()
+        fcntl.fcntl(handle, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(handle, fcntl.F_SETFL, fcntl.fcntl(handle, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _die_with_parent(lifeline: Connection) -> None:

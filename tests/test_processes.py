@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -198,13 +199,13 @@ def test_a_job_that_cannot_be_sent_is_one_line(tmp_path: Path, model: Path, fake
 
 
 PARENT = """
-import sys, time
-from test_processes import wait_for_ever
+import sys
+import test_processes
 from harness.processes import Worker
 
 if __name__ == "__main__":
     with Worker() as worker:
-        worker.call(wait_for_ever, "now", lambda pid: print(pid, flush=True))
+        worker.call(getattr(test_processes, sys.argv[1]), "now", lambda pid: print(pid, flush=True))
 """
 
 
@@ -215,13 +216,19 @@ def wait_for_ever(asked: str, say: Say) -> None:
         time.sleep(0.01)
 
 
-@pytest.fixture
-def parent(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def hold_the_lock(asked: str, say: Say) -> None:
+    """Work that no other thread of its process can interrupt, as when a large library is loaded."""
+    say(os.getpid())
+    ctypes.PyDLL(None).sleep(20)
+
+
+@pytest.fixture(params=["wait_for_ever", "hold_the_lock"])
+def parent(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
     """A process whose worker is in the middle of its work."""
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     made = subprocess.Popen(
-        [sys.executable, str(script)],
+        [sys.executable, str(script), request.param],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -250,6 +257,7 @@ def test_a_child_dies_with_its_parent(
 ) -> None:
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
+    time.sleep(0.3)  # until it is in the middle of its work
     assert alive(child)
     end(parent)
     ended = time.monotonic()

@@ -42,7 +42,7 @@ def by_lm_eval(folder: Path, replies: dict[str, str]) -> dict[str, Any]:
             return [replies[str(one.doc["question_id"])] for one in requests]
 
         def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
-            raise NotImplementedError
+            raise NotImplementedError("replies are texts: use a task that generates")
 
         loglikelihood_rolling = loglikelihood
 

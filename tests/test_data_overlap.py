@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -20,10 +19,6 @@ from harness.registry import names, typed
 from harness.results.cells import csv_rows
 
 ROOT = Path(__file__).resolve().parent.parent
-libraries = pytest.mark.skipif(
-    subprocess.run([sys.executable, "-c", "import imagehash, datasketch"], capture_output=True).returncode != 0,
-    reason="imagehash and datasketch are not installed",
-)
 
 
 def photo(seed: int, kind: str = "PNG", size: tuple[int, int] = (160, 120), **save: Any) -> bytes:
@@ -63,7 +58,6 @@ def found(tasks: list[Task], tmp_path: Path) -> list[tuple[str, str, str, tuple[
     return [(pair.kind, pair.train.id, pair.test.id, pair.items) for pair in pairs]
 
 
-@libraries
 def test_a_smaller_worse_copy_is_found_across_sets_and_questions_decide_the_kind(tmp_path: Path) -> None:
     copy = photo(3, "JPEG", (80, 60), quality=60)
     train = [item(f"t{n}", f"What is shown, number {n}?", photo(n), group=f"g{n}") for n in range(20)]
@@ -75,7 +69,6 @@ def test_a_smaller_worse_copy_is_found_across_sets_and_questions_decide_the_kind
     assert found(sets, tmp_path) == [("picture", "t3", "other", (2, 1)), ("question", "t3", "same", (1, 1))]
 
 
-@libraries
 def test_a_picture_of_other_colours_is_another(tmp_path: Path) -> None:
     from PIL import Image
 
@@ -86,7 +79,6 @@ def test_a_picture_of_other_colours_is_another(tmp_path: Path) -> None:
     assert found(sets, tmp_path) == []
 
 
-@libraries
 def test_long_texts_are_near_by_their_13_grams_and_short_ones_where_they_are_equal(tmp_path: Path) -> None:
     rng = random.Random(0)
     long = [" ".join(rng.choices([f"w{n}" for n in range(3000)], k=60)) for _ in range(200)]
@@ -104,14 +96,12 @@ def test_long_texts_are_near_by_their_13_grams_and_short_ones_where_they_are_equ
     assert 0 < pairs[1].distance <= 0.5
 
 
-@libraries
 def test_equal_texts_on_different_pictures_are_no_duplicates(tmp_path: Path) -> None:
     long = "word " * 20
     sets = [task("learned", [item("a", long, photo(1))], [item("b", long, photo(2))])]
     assert found(sets, tmp_path) == []
 
 
-@libraries
 def test_the_report_is_safe_and_says_how_many_items_a_pair_stands_for(tmp_path: Path) -> None:
     train = [item("=cmd()", "Red?", photo(1)), item("x" * 300, "Blue?", photo(2))]
     test = [item("\x1b[31mq", "red", photo(1)), item("z", "blue", photo(2))]
@@ -125,7 +115,6 @@ def test_the_report_is_safe_and_says_how_many_items_a_pair_stands_for(tmp_path: 
     assert summary([]) == ["no near duplicates"]
 
 
-@libraries
 def test_a_picture_that_does_not_open_is_named_and_the_rest_is_compared(tmp_path: Path) -> None:
     said: list[str] = []
     sets = [task("learned", [item("bad", "Red?", b"none"), item("a", "Red?", photo(1))], [item("b", "Red?", photo(1))])]
@@ -134,7 +123,6 @@ def test_a_picture_that_does_not_open_is_named_and_the_rest_is_compared(tmp_path
     assert said[0].startswith("not looked at: learned bad (a picture of bad cannot be read")
 
 
-@libraries
 def test_pictures_that_items_share_are_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(overlap, "_hashed", lambda example: asked.append(example.id) or [(0, bytes(3))])
@@ -144,7 +132,6 @@ def test_pictures_that_items_share_are_opened_once(tmp_path: Path, monkeypatch: 
     assert asked[1] == "b"
 
 
-@libraries
 @pytest.mark.slow
 def test_no_split_of_a_twin_repeats_another() -> None:
     assert overlaps([typed(Task, name) for name in names("task")], None, 200, pytest.fail) == []

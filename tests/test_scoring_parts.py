@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from harness.asking.marking import mark
 from harness.asking.styles import COT, DIRECT
@@ -121,23 +119,6 @@ def test_pope_gives_five_numbers_of_all_items_and_of_each_category() -> None:
 )  # fmt: skip
 def test_single_answer_grading(reply: str, gold: str, worth: int) -> None:
     assert single_answer(reply, item(gold, gold + "x")) == worth
-
-
-ANSWER = st.lists(
-    st.sampled_from(["red", "Blue", "cup", "traffic", "light", "left", "the", "THREE", "street"]),
-    min_size=1,
-    max_size=3,
-).map(" ".join)
-CLOSE = st.sampled_from(["{}", "{} ", " {}", "{}.", "The {}", "a {}", "{}!", r"\text{{{}}}", "({})", "{}, {}"])
-
-
-@settings(max_examples=1000, deadline=None)
-@given(gold=ANSWER | st.integers(-99, 999).map(str), other=ANSWER, same=st.booleans(), written=CLOSE)
-def test_single_answer_grading_is_that_of_the_released_reward(gold: str, other: str, same: bool, written: str) -> None:
-    grader = pytest.importorskip("mathruler.grader", reason="it evaluates texts as code, so it is no dependency")
-    said = gold if same else other
-    reply = written.format(said, said)
-    assert single_answer(reply, item(gold)) == grader.grade_answer(reply, gold), (reply, gold)
 
 
 def test_every_task_of_the_stream_has_single_answer_grading_and_no_suite() -> None:

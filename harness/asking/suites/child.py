@@ -133,7 +133,7 @@ def _lm_evaluated(room: Path, items: Rows, shots: Rows, reply: Callable[[Any], s
             return [reply(asked) for asked in requests]
 
         def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> Any:
-            raise NotImplementedError
+            raise NotImplementedError("replies are texts: use a task that generates")
 
         loglikelihood_rolling = loglikelihood
 

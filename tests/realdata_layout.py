@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import official_files as files
 
+# They may not be copied into the project: a folder that the user names, or one beside the checkout.
+REALDATA = Path(os.environ.get("CPT_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
 SCIENCEQA_SPLITS = {"train": 13, "validation": 4, "test": 8}
 VIZWIZ_SPLITS = {"train": 10, "val": 5}
 

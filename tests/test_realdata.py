@@ -7,13 +7,12 @@ The items are not part of this project: CPT_REALDATA names their folder; else th
 from __future__ import annotations
 
 import json
-import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from realdata_layout import SCIENCEQA_SPLITS, items, write_official_layout, write_scienceqa, write_vizwiz
+from realdata_layout import REALDATA, SCIENCEQA_SPLITS, items, write_official_layout, write_scienceqa, write_vizwiz
 
 from harness.asking.marking import mark, reward
 from harness.asking.styles import COT, DIRECT
@@ -21,7 +20,6 @@ from harness.core import Example, Task
 from tasks.scienceqa import SCIENCEQA
 from tasks.vizwiz import VIZWIZ
 
-REALDATA = Path(os.environ.get("CPT_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
 pytestmark = pytest.mark.skipif(
     not (REALDATA / "scienceqa" / "items.jsonl").is_file(),
     reason="the real items may not be copied into the project: set CPT_REALDATA to their folder",

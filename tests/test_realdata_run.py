@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-from realdata_layout import write_official_layout
+from realdata_layout import REALDATA, write_official_layout
 
 from harness.core import Paradigm, Run, Stream, UserError
 from harness.registry import typed
@@ -16,7 +15,6 @@ from harness.runner import run
 from harness.scales import TWIN
 from harness.store.record import read_costs, read_record
 
-REALDATA = Path(os.environ.get("CPT_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
+from realdata_layout import REALDATA
 
 from harness.asking.marking import mark
 from harness.asking.styles import COT, DIRECT
@@ -21,8 +20,6 @@ from tasks.scoring import option_letter
 from tasks.single import SINGLE, single_answer
 from tasks.streams import DEFAULT
 from tasks.vizwiz import VIZWIZ
-
-REALDATA = Path(os.environ.get("CPT_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
 
 
 def item(*answers: str, name: str = "x", choices: tuple[str, ...] = ()) -> Example:

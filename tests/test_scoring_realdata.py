@@ -7,20 +7,18 @@ The items are not part of this project: CPT_REALDATA names their folder; else th
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
+from realdata_layout import REALDATA
 
 from harness.asking.marking import mark
 from harness.asking.styles import STYLES
 from harness.core import Example, Task
 from harness.registry import typed
 
-REALDATA = Path(os.environ.get("CPT_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
 pytestmark = pytest.mark.skipif(
     not (REALDATA / "mmlu_pro" / "items.jsonl").is_file(),
     reason="the real items may not be copied into the project: set CPT_REALDATA to their folder",

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from realdata_layout import REALDATA
 
 from harness.core import Example, Mark
 from tasks.breakdowns import answerability, presence
@@ -26,7 +27,6 @@ from tasks.open_answers import open_answer
 from tasks.scoring import exact_match, option_letter, published_match, said_yes_no, vqa_accuracy, vqa_words
 
 HERE = Path(__file__).resolve().parent
-REALDATA = Path(os.environ.get("CPT_REALDATA") or HERE.parents[1] / "shared" / "realdata")
 MISSING = [name for name in ("lm_eval", "vlmeval", "sklearn") if importlib.util.find_spec(name) is None]
 pytestmark = [
     pytest.mark.slow,  # VLMEvalKit takes many seconds to import

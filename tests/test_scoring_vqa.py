@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
-from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from realdata_layout import REALDATA
 
 from harness.asking.marking import mark, single_gold
 from harness.asking.styles import STYLES
@@ -20,7 +19,6 @@ from tasks.official import gold_first
 from tasks.scoring import exact_match, vqa_accuracy, vqa_words
 from tasks.vizwiz import VIZWIZ
 
-REALDATA = Path(os.environ.get("CPT_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
 # Written without its apostrophe -> as the evaluation restores it.
 CONTRACTIONS = dict(
     pair.split("=")

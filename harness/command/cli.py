@@ -15,13 +15,33 @@ import typer
 
 from harness import registry
 from harness.command.data import data_app
+from harness.command.flags import (
+    LIMITS,
+    RESULTS,
+    RUNS,
+    SEEDS,
+    DataFlag,
+    LimitFlag,
+    OutFlag,
+    ParadigmFlag,
+    PluginFlag,
+    ResultsFlag,
+    RunName,
+    ScaleFlag,
+    ScorerFlag,
+    SeedFlag,
+    SkipFlag,
+    SomeStreamFlag,
+    SplitFlag,
+    StreamFlag,
+    SuitesFlag,
+    asked_items,
+    between,
+    stream_of,
+)  # fmt: skip
 from harness.command.shell import ENVIRONMENT, blamed, one_line, outputs, refusal, settle, traced, unsaid
-from harness.core import SPLITS, Paradigm, Run, Scale, Stream, UserError, slug
+from harness.core import Paradigm, Run, Scale, UserError, slug
 from harness.values import cut
-
-SEEDS = 2**31 - 1
-LIMITS = 10**6
-ROOT = Path(__file__).resolve().parents[2]
 
 app = typer.Typer(
     name="harness",
@@ -34,55 +54,16 @@ runs_app = typer.Typer(no_args_is_help=True, help="Look at stored runs, and free
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
 
-ParadigmFlag = Annotated[str, typer.Option("--paradigm", help="How to learn: see `harness list`.", show_default=False)]
-StreamFlag = Annotated[str, typer.Option("--seq", help="The stream: its tasks and their order.", show_default=False)]
-SomeStreamFlag = Annotated[str, typer.Option("--seq", help="The stream: its tasks and their order.")]
-ScaleFlag = Annotated[str, typer.Option("--scale", help="Model and sizes.")]
-SeedFlag = Annotated[int, typer.Option("--seed", help=f"0 to {SEEDS}.")]
-LimitFlag = Annotated[
-    int | None, typer.Option("--limit", help="At most this many training items a stage and test items a cell.")
-]
-OutFlag = Annotated[Path, typer.Option("--out", help="Where runs and checkpoints are stored.")]
-DataFlag = Annotated[
-    Path | None, typer.Option("--data", help="Official data, one subfolder per task; the twins without it.")
-]
-SplitFlag = Annotated[str, typer.Option("--split", help="What to evaluate on: test, or validation for choosing.")]
-SkipFlag = Annotated[
-    int, typer.Option("--skip-broken", help="Do without at most this many broken or too long items of the data.")
-]
-SuitesFlag = Annotated[
-    str, typer.Option("--suites", help="Who asks and marks the general suites: native, library, or both.")
-]
-PluginFlag = Annotated[
-    list[Path] | None, typer.Option("--plugin", help="A Python file with tasks or paradigms of your own; repeatable.")
-]
-ResultsFlag = Annotated[Path, typer.Option("--results", help="The folder of published results.")]
-RunName = Annotated[str, typer.Argument(help="A run's id: see `harness runs list`.", metavar="RUN")]
-ScorerFlag = Annotated[str, typer.Option("--scorer", help="A second scorer of the tasks, such as single.")]
-RESULTS = ROOT / "results"
-RUNS = Path("runs")
-
 
 def request(
     paradigm: str, seq: str, scale: str, seed: int, limit: int | None, data: Path | None, split: str,
     plugins: list[Path] | None, suites: str = "native",
 ) -> Run:  # fmt: skip
     """The Run that the flags ask for; UserError with one line for a flag that cannot be."""
-    _between("--seed", seed, 0, SEEDS)
-    if limit is not None:
-        _between("--limit", limit, 1, LIMITS)
-    if split not in ("test", "validation"):
-        known = "is for learning" if split in SPLITS else "is unknown"
-        raise UserError(f"--split {split} {known}: use test or validation")
-    if data is not None and not data.is_dir():
-        raise UserError(f"--data {data} is no folder: give one with a subfolder for each task")
+    between("--seed", seed, 0, SEEDS)
+    asked_items(limit, data, split)
     registry.load_plugins(tuple(plugins or ()))
-    stream = stream_of(seq, suites)
-    if suites != "native" and split != "test":
-        raise UserError(f"--suites {suites} knows the test split alone: leave out --split, or use --suites native")
-    for name in stream.tasks + stream.general:
-        if name not in registry.names("suite"):
-            registry.find("task", name)
+    stream = stream_of(seq, suites, split)
     return Run(
         paradigm=registry.typed(Paradigm, paradigm),
         stream=stream,
@@ -92,18 +73,6 @@ def request(
         split=split,
         data=None if data is None else str(data.resolve()),
     )
-
-
-def stream_of(seq: str, suites: str) -> Stream:
-    """The stream of a name, with its general suites as the flag says."""
-    from harness.run_inputs import with_suites
-
-    return with_suites(registry.typed(Stream, seq), suites)
-
-
-def _between(flag: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise UserError(f"{flag} {value} is out of range: use {least} to {most}")
 
 
 @app.command("run")
@@ -125,7 +94,7 @@ def run_command(
     The same command continues a run that was interrupted.
     """
     asked = request(paradigm, seq, scale, seed, limit, data, split, plugin, suites)
-    _between("--skip-broken", skip_broken, 0, LIMITS)
+    between("--skip-broken", skip_broken, 0, LIMITS)
     settle(scale)
     from harness.broken_items import settled
     from harness.command import check, plan, printing
@@ -170,7 +139,7 @@ def plan_command(
 ) -> None:
     """Say what a run will do and cost, before it does it."""
     asked = request(paradigm, seq, scale, seed, limit, data, split, plugin, suites)
-    _between("--skip-broken", skip_broken, 0, LIMITS)
+    between("--skip-broken", skip_broken, 0, LIMITS)
     from harness.broken_items import settled
     from harness.command import plan, printing
 
@@ -202,7 +171,7 @@ def check_command(
     from harness.command import check, printing
 
     registry.load_plugins(tuple(plugin or ()))
-    _between("--skip-broken", skip_broken, 0, LIMITS)
+    between("--skip-broken", skip_broken, 0, LIMITS)
     settle(scale)
     stream, size = stream_of(seq, suites), registry.typed(Scale, scale)
     findings = check.environment(out, size, stream, data, skip_broken) + check.laws(registry.plugins())

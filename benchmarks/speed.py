@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))  # where it is started as a file, its own folder s
 
 from benchmarks.bare import Bare, is_grpo  # noqa: E402
 from harness.command.shell import ENVIRONMENT, set_threads  # noqa: E402
-from harness.core import Job, Paradigm, Progress, Scale, Stage, Task, UserError, replace  # noqa: E402
+from harness.core import Job, Paradigm, Progress, Scale, Stage, Task, Trained, UserError, replace  # noqa: E402
 from harness.scales import TWIN, model_folder  # noqa: E402
 from harness.store import disk  # noqa: E402
 
@@ -112,8 +112,8 @@ def job_of(paradigm: Paradigm, scale: Scale, task: Task, steps: int, folder: Pat
     )
 
 
-def learn_held(job: Job) -> Path:
-    """Learn as the runner does, its watch included; the folder of the weights."""
+def learn_held(job: Job) -> Trained:
+    """Learn as the runner does, its watch included."""
     from harness.listener import Watch
     from harness.training.launch import train
 
@@ -124,7 +124,7 @@ def learn_held(job: Job) -> Path:
         watch.tick("seconds")
         job.report(progress)
 
-    return train(replace(job, report=report)).weights
+    return train(replace(job, report=report))
 
 
 def training(name: str, scale: Scale, steps: int, pairs: int, work: Path) -> Iterator[Finding]:
@@ -139,7 +139,7 @@ def training(name: str, scale: Scale, steps: int, pairs: int, work: Path) -> Ite
     made: dict[str, Path] = {}
 
     def ours() -> None:
-        made["held"] = learn_held(replace(job, folder=next(fresh)))
+        made["held"] = learn_held(replace(job, folder=next(fresh))).weights
 
     def theirs() -> None:
         made["bare"] = next(fresh)

@@ -201,7 +201,7 @@ def test_bare_and_held_trainer_take_the_same_steps(base: Path, gqa: Task, tmp_pa
     assert (held.loss_type, trainer.args.loss_type) == (("nll", "nll") if paradigm is SFT else ("dapo", "bnpo"))
     assert {name: getattr(trainer.args, name) for name in names} == {name: getattr(held, name) for name in names}
 
-    weights = speed.learn_held(job)
+    weights = speed.learn_held(job).weights
     logged = [entry for entry in trainer.state.log_history if "loss" in entry and "train_runtime" not in entry]
     if paradigm is SFT:
         assert [step.loss for step in seen] == [entry["loss"] for entry in logged]

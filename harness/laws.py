@@ -32,9 +32,9 @@ from harness.core import (
 from harness.registry import all_of, typed
 from harness.run_inputs import run_id, run_stages
 from harness.scales import TWIN, model_folder
-from harness.store.lineage import weights_digest
 from harness.training.launch import train
 from harness.values import cut
+from harness.weights import weights_digest
 
 ITEMS = 24
 NONSENSE = ("zzqx blorp", "-", "")

@@ -35,8 +35,9 @@ from harness.core import (
 from harness.data.lock import LockedSet, current_set
 from harness.registry import all_of, typed
 from harness.scales import model_folder
-from harness.store.lineage import Checkpoint, part_inputs, style_inputs, weights_digest
+from harness.store.lineage import Checkpoint, part_inputs, style_inputs
 from harness.values import cut
+from harness.weights import weights_digest
 
 MAX_SEED = 2**31 - 1
 ALL = 10**9

@@ -18,9 +18,9 @@ from harness.core import Job, Paradigm, Run, Stage, Stream, Task, replace, stage
 from harness.registry import typed
 from harness.runner import Finished, run
 from harness.scales import TWIN, model_folder
-from harness.store.lineage import weights_digest
 from harness.store.record import read_record
 from harness.training.presentations import presentations
+from harness.weights import weights_digest
 
 
 @given(seed=st.integers(0, 2**31 - 1), stages=st.lists(st.text(max_size=9), min_size=2, max_size=9, unique=True))

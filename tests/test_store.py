@@ -25,8 +25,9 @@ from harness.runner import Finished, run
 from harness.store import disk, tables
 from harness.store.checkpoints import Store
 from harness.store.housekeeping import collect_garbage, list_runs, remove_run, run_folder
-from harness.store.lineage import load_checkpoint, weights_digest
+from harness.store.lineage import load_checkpoint
 from harness.store.tables import from_parquet, to_parquet
+from harness.weights import weights_digest
 
 HOLDER = """
 import sys, time

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from harness.asking.engines.transformers import TransformersEngine, load_model, load_processor
 from harness.asking.styles import STYLES
 from harness.scales import TWIN, model_folder
-from harness.store.lineage import weights_digest
+from harness.weights import weights_digest
 from tasks.gqa import GQA
 from tasks.pope import POPE
 from twin_base import pretrain

@@ -142,7 +142,7 @@ def card(model: Path, found: dict[str, Any]) -> str:
 def main() -> None:
     """Measure and print; with ``--card``, also write measured.json and the card beside the weights."""
     from harness.scales import TWIN
-    from harness.store.lineage import weights_digest
+    from harness.weights import weights_digest
 
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--model", type=Path, default=WEIGHTS)

@@ -24,11 +24,10 @@ from harness.store.lineage import (
     carry_digest,
     load_checkpoint,
     manifest,
-    model_files,
-    weights_digest,
 )
 from harness.store.tables import Table, from_parquet, to_parquet
 from harness.store.typed import SCHEMA, dump
+from harness.weights import model_files, weights_digest
 
 CELLS = "cells.csv"
 PARTIAL = "partial.json"  # says that an unfinished stage's folder is ours

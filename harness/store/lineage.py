@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +11,10 @@ from harness.asking.evaluate import gold_digest
 from harness.asking.marking import scorer_name
 from harness.core import Example, Learner, Paradigm, Run, Scale, Selector, Stage, Style, Task, UserError, digest, plain
 from harness.store.typed import SCHEMA, decode, dump
+from harness.weights import files_digest, weights_digest
 
 MANIFEST = "manifest.json"
 CARRY = "carry"
-_PARTS = (
-    "config.json", "generation_config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json",
-    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja",
-    "chat_template.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,30 +74,6 @@ class Manifest:
     inputs: dict[str, Any]
     costs: Costs
     environment: dict[str, Any]
-
-
-def model_files(folder: Path) -> tuple[Path, ...]:
-    """The files that decide what a model says: safetensors, configuration, tokenizer, processor; sorted."""
-    parts = [folder / name for name in _PARTS]
-    return tuple(sorted([*folder.glob("*.safetensors"), *(part for part in parts if part.is_file())]))
-
-
-def weights_digest(folder: Path) -> str:
-    """SHA-256, in hex, over names and contents of the model's files. Raises UserError where there are no weights."""
-    files = model_files(folder)
-    if not any(file.suffix == ".safetensors" for file in files):
-        raise UserError(f"{folder} holds no *.safetensors: give a folder with a model's weights")
-    return files_digest(folder, files)
-
-
-def files_digest(folder: Path, files: Sequence[Path]) -> str:
-    """SHA-256, in hex, over names (within the folder) and contents of files."""
-    total = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as handle:
-            name = file.relative_to(folder).as_posix()
-            total.update(f"{name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
-    return total.hexdigest()
 
 
 def carry_digest(folder: Path) -> str | None:

@@ -29,7 +29,8 @@ INNER = {
     "training": {"asking", "store"},
     "results": {"asking", "store"},
     "data": {"asking", "store", "results"},
-    "command": {"asking", "store", "results", "data"},
+    "budget": set(),
+    "command": {"asking", "store", "results", "data", "budget"},
 }
 FORBIDDEN = {"utils.py", "util.py", "common.py", "misc.py", "base.py", "helpers.py"}
 ALLOWED = {

@@ -13,8 +13,9 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,6 +32,8 @@ WIDTH, LAYERS, HEADS = 640, 10, 10
 VISION_WIDTH, VISION_LAYERS, VISION_HEADS = 512, 8, 8
 LONG_SIDE = 384  # pixels: with patches of 8 merged by 2, 24 x 24 picture tokens
 LONG_REPLY = 128
+SIZES = ("twin", "short", "long")
+PARADIGMS = ("sft", "rft")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,7 @@ def large(folder: Path) -> Path:
     text.layer_types = ["full_attention"] * LAYERS
     vision.hidden_size, vision.intermediate_size, vision.depth = VISION_WIDTH, 2 * VISION_WIDTH, VISION_LAYERS
     vision.num_heads, vision.out_hidden_size = VISION_HEADS, WIDTH
+    vision.window_size = 4 * vision.patch_size * vision.spatial_merge_size  # as in the 7B model: 4 x 4 picture tokens
     vision.fullatt_block_indexes = [VISION_LAYERS // 2 - 1, VISION_LAYERS - 1]
     torch.manual_seed(0)
     AutoModelForImageTextToText.from_config(config).float().save_pretrained(folder)
@@ -73,18 +77,16 @@ def large(folder: Path) -> Path:
     return folder
 
 
-def sizes(work: Path) -> Iterator[tuple[str, Scale]]:
+def sizes(work: Path) -> dict[str, Scale]:
     """The measured scales by name."""
-    yield "twin, fp32", TWIN
     short = replace(
         TWIN,
         model=str(large(work / "large")),
         precision="bfloat16",
         decodings={**TWIN.decodings, "cot": Decoding(name=f"greedy-{LONG_REPLY}", max_new_tokens=LONG_REPLY)},
     )
-    yield "80M, bf16", short
     pixels = LONG_SIDE * LONG_SIDE
-    yield "80M, bf16, long pictures", replace(short, min_pixels=pixels, max_pixels=pixels)
+    return {"twin": TWIN, "short": short, "long": replace(short, min_pixels=pixels, max_pixels=pixels)}
 
 
 def timed(work: Callable[[], Trained]) -> tuple[float, float, Trained]:
@@ -161,12 +163,14 @@ def line(one: Measured) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; exit code 2 where there is no GPU."""
     parser = argparse.ArgumentParser(description="Time a stage of sft and rft on a GPU beside the bare TRL trainer.")
+    parser.add_argument("--size", choices=SIZES, action="append", help="measure this size alone; repeatable")
+    parser.add_argument("--paradigm", choices=PARADIGMS, action="append", help="this paradigm alone; repeatable")
     parser.add_argument("--steps", type=int, default=16, help="optimiser steps of a stage (16)")
     parser.add_argument("--pairs", type=int, default=2, help="counted repetitions of both sides (2)")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     wanted = parser.parse_args(arguments)
     try:
-        rows = measure(wanted.steps, wanted.pairs, wanted.json)
+        rows = measure(wanted.size or SIZES, wanted.paradigm or PARADIGMS, wanted.steps, wanted.pairs, wanted.json)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -176,8 +180,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measure(steps: int, pairs: int, out: Path | None) -> list[Measured]:
-    """All sizes and both paradigms; the rows are written to ``out`` as they come.
+def measure(
+    wanted: Sequence[str], paradigms: Sequence[str], steps: int, pairs: int, out: Path | None
+) -> list[Measured]:
+    """The wanted sizes and paradigms; the rows are written to ``out`` as they come.
 
     Raises:
         UserError: where there is no GPU.
@@ -185,12 +191,15 @@ def measure(steps: int, pairs: int, out: Path | None) -> list[Measured]:
     import torch
     import transformers
     import trl
+    from transformers.utils import logging
 
     from baselines.rft import RFT
     from baselines.sft import SFT
 
     if not torch.cuda.is_available():
         raise UserError("no GPU is here: benchmarks.speed measures on a CPU")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     about = {
         "device": torch.cuda.get_device_name(),
         "torch": torch.__version__,
@@ -200,11 +209,11 @@ def measure(steps: int, pairs: int, out: Path | None) -> list[Measured]:
     print(", ".join(f"{name} {value}" for name, value in about.items()), flush=True)
     rows: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="gpu-") as work:
-        for size, scale in sizes(Path(work)):
-            for paradigm in (SFT, RFT):
-                rows += stage(size, scale, paradigm, steps, pairs, Path(work))
-                if out is not None:
-                    out.write_text(json.dumps({"about": about, "rows": [asdict(row) for row in rows]}, indent=1))
+        scales = sizes(Path(work))
+        for size, name in product(wanted, paradigms):
+            rows += stage(size, scales[size], {"sft": SFT, "rft": RFT}[name], steps, pairs, Path(work))
+            if out is not None:
+                out.write_text(json.dumps({"about": about, "rows": [asdict(row) for row in rows]}, indent=1))
     return rows
 
 

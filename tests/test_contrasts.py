@@ -120,6 +120,7 @@ def test_a_placeholder_that_asks_for_what_is_not_there_is_refused(tmp_path: Path
         render(text, Numbers(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_documents_say_what_results_holds() -> None:
     for path, made in documents().items():
         assert path.read_text() == made, f"{path.name} is out of date: python -m paper_figures.text"

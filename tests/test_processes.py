@@ -54,6 +54,7 @@ def tables(done: Finished) -> dict[str, bytes]:
     return {str(path.relative_to(done.folder)): path.read_bytes() for path in found}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fake_plugin")
 def test_a_run_in_other_processes_has_the_same_weights_cells_and_probes(tmp_path: Path, model: Path) -> None:
     handing = trained_by(learn_and_hand_on, name="handing", select=SLOW.select, stages=with_replay, kl=0.5)

@@ -343,7 +343,8 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("way", ["exchange", pytest.param("rename", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["exchange", "rename"])
 def test_a_kill_at_any_moment_leaves_the_old_published_run_or_the_new(tmp_path, way):
     script = Path(__file__).with_name("killed_publish.py")
     done = subprocess.run(

@@ -55,6 +55,7 @@ def test_formulas_with_names_and_units_are_what_math_verify_says(formula, gold, 
     assert equal(reply, gold) == reference(reply, gold), (reply, gold)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(a=st.integers(1, 99), b=st.integers(1, 99), c=st.integers(1, 9), gold=st.sampled_from(["7", r"\frac{1}{2}"]))
 def test_other_ways_to_write_a_number_are_what_math_verify_says(a, b, c, gold) -> None:

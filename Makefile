@@ -45,5 +45,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/pip
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev,suites]"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev,suites,sweep]"
 	@touch $@ $(VENV)/.installed

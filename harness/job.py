@@ -56,7 +56,8 @@ class Job:
 class Trained:
     """What a stage produced: the folder of weights, what it cost in steps and tokens, and what the next stage gets.
 
-    ``carry`` is a folder of files (a replay buffer, Fisher information, an adapter), or None.
+    ``carry`` is a folder of files (a replay buffer, Fisher information, an adapter), or None. ``log`` is a text that is
+    kept with the checkpoint and decides nothing, such as what another trainer said.
     """
 
     weights: Path
@@ -64,3 +65,4 @@ class Trained:
     sampled_tokens: int
     trained_tokens: int
     carry: Path | None = None
+    log: Path | None = None

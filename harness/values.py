@@ -29,9 +29,13 @@ def digest(value: object) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON types: nouns become mappings, sets sorted lists, functions their names, paths their text."""
+    """A value as JSON types: nouns become mappings, sets sorted lists, functions their names, paths their text.
+
+    A frozen value that can be called counts by its class and its fields.
+    """
     if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+        does = {"does": name_of(type(value))} if callable(value) else {}
+        return {**does, **{item.name: plain(getattr(value, item.name)) for item in fields(value)}}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -197,16 +201,21 @@ class Checked:
             self.refuse(field, f"a tuple of {kind.__name__}s of different names")
 
     def functions(self, *names: str, absent: bool = False) -> None:
-        """Each field is a function of a module, or None where that is allowed (``absent``)."""
+        """Each field is a function of a module, a frozen value that can be called, or None if allowed (``absent``)."""
         self.calls(*names, absent=absent)
         for field in names:
             value = getattr(self.noun, field)
             if value is None:
                 continue
             try:
-                name_of(value)
+                name_of(type(value) if _is_frozen(value) else value)
             except UserError as fault:
                 raise UserError(f"{self.called}: {field}: {fault}") from fault
+
+
+def _is_frozen(value: object) -> bool:
+    """Whether a value is a frozen dataclass' instance, which its class and its fields determine."""
+    return is_dataclass(value) and not isinstance(value, type) and bool(value.__dataclass_params__.frozen)  # type: ignore[attr-defined]
 
 
 def is_number(value: object, least: float = 0.0, most: float = math.inf, above: bool = False) -> bool:

@@ -30,7 +30,8 @@ INNER = {
     "results": {"asking", "store"},
     "data": {"asking", "store", "results"},
     "budget": set(),
-    "command": {"asking", "store", "results", "data", "budget"},
+    "foreign": {"asking", "store", "training"},
+    "command": {"asking", "store", "results", "data", "budget", "foreign"},
 }
 FORBIDDEN = {"utils.py", "util.py", "common.py", "misc.py", "base.py", "helpers.py"}
 ALLOWED = {
@@ -183,6 +184,7 @@ FLAGS = {
     "remark": ["run", "--scorer", "--out", "--data", "--plugin"],
     "leaderboard": ["--results"],
     "figures": ["name", "--results", "--out", "--scale"],
+    "export": ["--task", "--format", "--out", "--style", "--split", "--limit", "--data", "--plugin"],
     "runs list": ["--out"],
     "runs show": ["run", "--scorer", "--details", "--out"],
     "runs rm": ["run", "--out"],

@@ -15,6 +15,7 @@ import typer
 
 from harness import registry
 from harness.command.data import data_app
+from harness.command.export import export_command
 from harness.command.flags import (
     LIMITS,
     RESULTS,
@@ -53,6 +54,7 @@ app = typer.Typer(
 runs_app = typer.Typer(no_args_is_help=True, help="Look at stored runs, and free their disk space.")
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
+app.command("export")(export_command)
 
 
 def request(

@@ -118,7 +118,8 @@ class Store:
         folder = self.checkpoints / key
         draft = disk.draft_folder(folder)
         verdicts = self.partial(key) / "verdicts.parquet"
-        for file in (*model_files(trained.weights), *([verdicts] if verdicts.is_file() else [])):
+        beside = [file for file in (verdicts, trained.log) if file is not None and file.is_file()]
+        for file in (*model_files(trained.weights), *beside):
             _copy(file, draft / file.name, share=self.partial(key) in file.parents)
         for file in sorted(trained.carry.rglob("*")) if trained.carry else ():
             if file.is_file():

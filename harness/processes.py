@@ -49,8 +49,8 @@ class Worker:
         """What ``function(argument, say)`` returns there; ``hear`` gets whatever it says.
 
         Raises:
-            UserError: what it raised there, or where function and argument cannot be sent.
-            RuntimeError: for any other fault there, with its traceback, and where the process ended.
+            UserError: what it raised there, where function and argument cannot be sent, or where it was killed.
+            RuntimeError: for any other fault there, with its traceback, and where the process ended by itself.
         """
         try:
             self._line.send_bytes(pickle.dumps((function, argument)))
@@ -78,9 +78,15 @@ class Worker:
                 result: Result = content
                 return result
 
-    def _ended(self) -> RuntimeError:
+    def _ended(self) -> Exception:
         self._process.join(1)
-        return RuntimeError(f"a process of its own ended with exit code {self._process.exitcode}")
+        code = self._process.exitcode
+        if code is not None and code < 0:
+            return UserError(
+                f"a process of this run was killed by signal {-code}, which the system does where memory is short: "
+                "give the same command again, it continues"
+            )
+        return RuntimeError(f"a process of its own ended with exit code {code}")
 
     def close(self) -> None:
         """End the process: one that has nothing to do ends by itself and tidies up, another one at once."""

@@ -23,7 +23,7 @@ from harness.core import (
 from harness.listener import Listener, Silent
 from harness.observe import Look, file_name, generate, kept_replies, look, view_of
 from harness.registry import typed
-from harness.results.cells import read_cells, write_cells
+from harness.results.cells import write_cells
 from harness.results.details import DETAILS, details_of, write_details
 from harness.results.probes import PROBES, write_probes
 from harness.run_inputs import (
@@ -97,7 +97,7 @@ def run(run: Run, out: Path, listener: Listener | None = None, engine: EngineKin
 
 
 def served(session: Session) -> bool:
-    """Whether a finished run whose checkpoints were freed is whole without them: its cells are those of its replies."""
+    """Whether a finished run whose checkpoints were freed is whole without them: its replies make its cells."""
     record = session.recorder.record
     if not record.finished or all(stage.key and session.store.has(stage.key) for stage in record.stages):
         return False
@@ -105,15 +105,12 @@ def served(session: Session) -> bool:
         weights = [record.base, *(str(stage.weights) for stage in record.stages)]
         for observation in cells_of(session.observations):
             add_cell(session, observation, weights[observation.stage])
-        whole = session.cells == read_cells(session.folder / CELLS)
-    except UserError:
-        whole = False  # what is missing or damaged is made again
-    if not whole:
+    except UserError:  # replies that are missing or damaged are made again, from weights that are made again
         session.cells.clear()
         session.details.clear()
         return False
     save_cells(session)
-    session.listener.note("the run is finished and its checkpoints were freed: its cells are read from its replies")
+    session.listener.note("the run is finished and its checkpoints were freed: its cells are made from its replies")
     return True
 
 

@@ -128,6 +128,15 @@ def test_a_worker_answers_is_heard_and_goes_on_after_a_fault() -> None:
     assert not alive(first)
 
 
+def test_a_killed_worker_is_one_line_that_says_what_to_do() -> None:
+    with Worker() as worker:
+        os.kill(worker.call(answer, "hello"), signal.SIGKILL)
+        with pytest.raises(
+            UserError, match=r"\Aa process of this run was killed by signal 9.*the same command again.*\Z"
+        ):
+            worker.call(answer, "hello")
+
+
 TIDY = """
 from test_processes import take_a_lock
 from harness.processes import Worker

@@ -376,7 +376,8 @@ def test_the_record_says_what_numbers_depend_on_and_holds_no_times(tmp_path: Pat
     assert record.scorers == {"coins": "same-v1", "dice": "same-v1", "watched": "same-v1"}
     assert set(record.data) == {"coins", "dice", "watched"}
     ((name, here),) = record.environments.items()
-    assert {"commit", "python", "packages", "cpu", "cores", "gpus", "threads", "omp_num_threads"} <= set(here)
+    told = {"commit", "python", "packages", "cpu", "cpu_capability", "cores", "gpus", "threads", "omp_num_threads"}
+    assert told <= set(here)
     assert here["packages"]["torch"]
     assert {stage.environment for stage in record.stages} == {name}
     assert list(record.plugins) == [str(FAKE_PLUGIN)]

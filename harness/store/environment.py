@@ -27,6 +27,7 @@ def environment() -> dict[str, Any]:
         "packages": versions(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_type(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "threads": torch.get_num_threads(),
@@ -74,13 +75,15 @@ def device_kind() -> str:
 
 @lru_cache(maxsize=1)
 def cpu_type() -> str:
-    """The processor's own name, as far as the system tells it."""
+    """The processor's own name and its family and model, which tell apart what a virtual machine calls alike."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or "unknown"
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
+    name = told.get("model name") or platform.processor() or "unknown"
+    numbered = [f"{part} {told[key]}" for part, key in (("family", "cpu family"), ("model", "model")) if key in told]
+    return f"{name} ({', '.join(numbered)})" if numbered else name
 
 
 @lru_cache(maxsize=1)

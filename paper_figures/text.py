@@ -18,11 +18,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness.core import UserError, slug
-from harness.results.contrasts import Arm, difference
+from harness.results.arms import Arm, arm_of, paired
 from harness.results.leaderboard import mean_and_error
 from harness.results.marks import read_marks
 from harness.results.metrics import ALL, compute_all
 from harness.results.published import RUNS, PublishedRun, published
+from harness.results.stats import differences
 from harness.store.disk import write
 from paper_figures import text_tables
 
@@ -60,12 +61,15 @@ class Numbers:
 
     def difference(self, one: str, other: str, metric: str, style: str, other_style: str) -> str:
         """The difference between two arms in points, with its interval over items crossed with seeds."""
-        arms = [
-            Arm(runs=self.arm(name), marks=[self.marks(run.id) for run in self.arm(name)], style=asked)
-            for name, asked in ((one, style), (other, other_style))
-        ]
-        found = difference(metric, *arms)
+        sides = paired(self.scored(one, style), self.scored(other, other_style))
+        found = differences(*sides, [metric])[metric]
+        if found is None:
+            raise UserError(f"{metric} of {one} or of {other} is undefined: name another metric, or mend the text")
         return f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+
+    def scored(self, name: str, style: str) -> Arm:
+        """An arm with the scores of its items, in a style."""
+        return arm_of(self.arm(name), [self.marks(run.id) for run in self.arm(name)], style, name=name)
 
     def seeds(self, name: str) -> str:
         """How many seeds an arm has."""

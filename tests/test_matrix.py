@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harness.core import Cell, UserError
 from harness.results.cells import csv_rows
+from harness.results.flips import Flips
 from harness.results.matrix import AccuracyMatrix, from_cells, from_rows
 from harness.results.metrics import ALL, compute_all, general_deltas
 
@@ -179,24 +180,41 @@ def test_a_hole_leaves_a_metric_undefined_or_untouched(a, data):
 # The cells (stage, task), both counted from 0 and stage 0 the base, that a metric over three tasks cannot miss.
 DIAGONAL = {(1, 0), (2, 1), (3, 2)}
 FINAL = {(3, 0), (3, 1), (3, 2)}
+EARLY = {(1, 0), (2, 1), (3, 0), (3, 1)}
 BELOW_BASE = {(i, j) for i in (1, 2, 3) for j in (0, 1, 2)}
 NEEDED = {
     "average_accuracy": FINAL,
+    "mean_average_accuracy": {(1, 0), (2, 0), (2, 1)} | FINAL,
     "learning_accuracy": DIAGONAL,
     "net_learning": DIAGONAL | {(0, 0), (0, 1), (0, 2)},
     "gain": DIAGONAL | {(0, 0), (1, 1), (2, 2)},
-    "backward_transfer": {(1, 0), (2, 1), (3, 0), (3, 1)},
+    "backward_transfer": EARLY,
+    "backward_transfer_T": EARLY | {(3, 2)},
     "fm_lai_T": BELOW_BASE,
     "fm_lai_T1": {(i, j) for i, j in BELOW_BASE if j < 2},
+    "forgetting_chaudhry": {(i, j) for i, j in BELOW_BASE if j < 2},
+    "forgetting_since_learned": EARLY | {(2, 0)},
+    "format_part": EARLY,
+    "knowledge_part": EARLY,
+    "retention": EARLY,
+    "gain_retained": EARLY | {(0, 0), (0, 1)},
+    "loss_rate": set(),
+    "win_rate": set(),
+    "churn": set(),
+    "chance_adjusted_forgetting": set(),
     "forward_transfer": {(1, 1), (2, 2), (0, 1), (0, 2)},
+    "intransigence": DIAGONAL,
     "general_delta": set(),
     "malformed_share": FINAL,
 }
+FLIPPED = Flips(lost=20, won=10, right=120, n=200, odds=1 / 3)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_metric_needs_its_cells_and_no_others(name):
     a = from_rows([[0.1, 0.2, 0.3], [0.9, 0.1, 0.5], [0.4, 0.8, 0.6], [0.3, 0.5, 0.7]], general=[[0.5]] * 4)
+    a = replace(a, flips=(FLIPPED, FLIPPED, None), joint=(0.9, 0.9, 0.9))
+    assert set(NEEDED) == set(ALL)
     places = [(i, j) for i in range(4) for j in range(3)]
     assert {place for place in places if ALL[name].compute(without(a, *place)) is None} == NEEDED[name]
 
@@ -206,17 +224,36 @@ def test_the_metrics_of_a_worked_matrix():
         [[0.4, 0.2, 0.1], [0.9, 0.3, 0.2], [1.0, 0.8, 0.3], [0.6, 0.5, 0.7]],
         general=[[0.5, 0.25], [0.0, 0.0], [1.0, 1.0], [0.25, 0.5]],
     )
+    a = replace(
+        a,
+        flips=(FLIPPED, Flips(lost=10, won=0, right=40, n=50), None),
+        joint=(1.0, 0.9, 0.8),
+        malformed=((0.0,) * 3, (0.0,) * 3, (0.0,) * 3, (0.25, 0.0, 0.5)),
+    )
     expected = {
         "average_accuracy": (0.6 + 0.5 + 0.7) / 3,
+        "mean_average_accuracy": (0.9 + (1.0 + 0.8) / 2 + (0.6 + 0.5 + 0.7) / 3) / 3,
         "learning_accuracy": (0.9 + 0.8 + 0.7) / 3,
         "net_learning": (0.5 + 0.6 + 0.6) / 3,
         "gain": (0.5 + 0.5 + 0.4) / 3,
         "backward_transfer": (-0.3 - 0.3) / 2,
+        "backward_transfer_T": (-0.3 - 0.3 + 0.0) / 3,
         "fm_lai_T": (-0.4 - 0.3 + 0.0) / 3,
         "fm_lai_T1": (-0.4 - 0.3) / 2,
+        "forgetting_chaudhry": (0.4 + 0.3) / 2,
+        "forgetting_since_learned": (-0.4 - 0.3) / 2,
+        "format_part": ((0.9 + 0.8) / 2 * -0.25 + 0.0) / 2,
+        "knowledge_part": ((1.0 + 0.75) / 2 * (0.8 - 0.9) + 1.0 * (0.5 - 0.8)) / 2,
+        "retention": (0.6 / 0.9 + 0.5 / 0.8) / 2,
+        "gain_retained": (0.2 + 0.3) / (0.5 + 0.6),
+        "loss_rate": (0.1 + 0.2) / (0.6 + 0.8),
+        "win_rate": (0.05 + 0.0) / (0.4 + 0.2),
+        "churn": (0.15 + 0.2) / 2,
+        "chance_adjusted_forgetting": 0.1 - 0.4 * 0.45 / 3,
         "forward_transfer": (0.1 + 0.2) / 2,
+        "intransigence": (0.1 + 0.1 + 0.1) / 3,
         "general_delta": 0.0,
-        "malformed_share": 0.0,
+        "malformed_share": (0.25 + 0.0 + 0.5) / 3,
     }
     assert list(expected) == list(ALL)
     assert compute_all(a) == pytest.approx(expected)
@@ -247,9 +284,8 @@ def test_peak_metrics_never_praise(a):
 def test_every_metric_states_what_it_is():
     for name, metric in ALL.items():
         assert metric.name == name == metric.compute.__name__
-        assert metric.equation.startswith("mean_")
-        assert metric.sign
-        assert metric.source
+        assert metric.equation.startswith(("mean_", "sum_"))
+        assert all((metric.sign, metric.denominator, metric.source))
         assert ">>>" in metric.compute.__doc__
 
 

@@ -179,20 +179,9 @@ def metrics(screen: Console, own: AccuracyMatrix, others: Sequence[AccuracyMatri
     columns = [compute_all(a) for a in (own, *others)]
     table = grid(["metric", "formula", f"{own.style} (own style)", *(f"{a.style} style" for a in others), "reads"], 2)
     for name, metric in ALL.items():
-        written = points if name in DIFFERENCES else percent
+        written = points if metric.points else percent
         table.add_row(name, told(metric.equation), *(written(column[name]) for column in columns), metric.sign)
     show(screen, "Metrics", table)
-
-
-DIFFERENCES = (
-    "net_learning",
-    "gain",
-    "backward_transfer",
-    "fm_lai_T",
-    "fm_lai_T1",
-    "forward_transfer",
-    "general_delta",
-)
 
 
 def result(screen: Console, run: PublishedRun) -> None:
@@ -267,5 +256,7 @@ def leaderboard(screen: Console, entries: Sequence[Entry]) -> None:
 
 def shown(entry: Mapping[str, Any], key: str) -> str:
     """A leaderboard's number as it is printed."""
+    from harness.results.metrics import ALL
+
     value = entry[key]
-    return points(value) if key in DIFFERENCES else percent(value)
+    return points(value) if key in ALL and ALL[key].points else percent(value)

@@ -8,47 +8,69 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.results.undefined import Value, largest, minus, ratio
+
 RIGHT = 0.5  # a partial score counts as right from here
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flips:
-    """The paired counts of n items: right before and wrong after (lost), the reverse (won), right before and n."""
+    """The paired counts of n items: right before and wrong after (lost), the reverse (won), right before and n.
 
-    lost: int
-    won: int
-    right: int
-    n: int
+    ``odds`` is the mean of 1 / (k - 1) over items of k options each, None where the items have none. Counts may be
+    arrays of replicates.
+    """
+
+    lost: float
+    won: float
+    right: float
+    n: float
+    odds: float | None = None
 
     @property
-    def loss_rate(self) -> float | None:
+    def loss_rate(self) -> Value:
         """Lost / right before; None where nothing was right."""
-        return self.lost / self.right if self.right else None
+        return ratio(self.lost, self.right)
 
     @property
-    def win_rate(self) -> float | None:
+    def win_rate(self) -> Value:
         """Won / wrong before; None where nothing was wrong."""
-        return self.won / (self.n - self.right) if self.n > self.right else None
+        return ratio(self.won, self.n - self.right)
 
     @property
     def churn(self) -> float:
         """(lost + won) / n."""
         return (self.lost + self.won) / self.n
 
+    @property
+    def lost_beyond_chance(self) -> Value:
+        """max(0, lost / n - odds (1 - a0)(1 - a1)), a0 and a1 the shares right before and after.
+
+        What guessing anew among k options would lose is taken off. None without options.
+        """
+        if self.odds is None:
+            return None
+        before, after = self.right / self.n, (self.right - self.lost + self.won) / self.n
+        return largest([minus(self.lost / self.n, self.odds * (1 - before) * (1 - after)), 0.0])
+
     def __add__(self, other: Flips) -> Flips:
-        """The counts of both sets of items together."""
+        """The counts of both sets of items together; their odds are known only where they are one."""
         return Flips(
-            lost=self.lost + other.lost, won=self.won + other.won, right=self.right + other.right, n=self.n + other.n
+            lost=self.lost + other.lost,
+            won=self.won + other.won,
+            right=self.right + other.right,
+            n=self.n + other.n,
+            odds=self.odds if self.odds == other.odds else None,
         )
 
 
-def flips(before: Sequence[float], after: Sequence[float]) -> Flips:
+def flips(before: Sequence[float], after: Sequence[float], odds: float | None = None) -> Flips:
     """The flips of paired scores, fractions; an item is right from 0.5 on.
 
     Two arms of equal difference can differ in what they lose: here both means stay as they are.
 
     >>> flips([1.0, 0.3, 0.0, 1.0], [0.0, 0.6, 0.0, 1.0])
-    Flips(lost=1, won=1, right=2, n=4)
+    Flips(lost=1, won=1, right=2, n=4, odds=None)
     >>> flips([1.0, 0.3, 0.0, 1.0], [1.0, 0.3, 0.0, 1.0]).churn
     0.0
 
@@ -63,6 +85,7 @@ def flips(before: Sequence[float], after: Sequence[float]) -> Flips:
         won=sum(new and not old for old, new in pairs),
         right=sum(old for old, _ in pairs),
         n=len(pairs),
+        odds=odds,
     )
 
 

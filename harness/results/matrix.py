@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.core import OWN_STYLE, Cell, UserError
+from harness.results.flips import Flips
 
 BASE = "base"
 Rows = tuple[tuple[float | None, ...], ...]
@@ -21,6 +22,8 @@ class AccuracyMatrix:
 
     ``stages`` names the rows, the base first; ``trained`` holds the tasks that each of the others trained, [S - 1].
     ``scores`` and ``malformed`` are [S, T], ``general`` is [S, G]; all are fractions, None where no cell was observed.
+    What cells do not hold stands beside them where it is known, else it is empty: ``flips`` [T] are the items that
+    flipped between a task's own stage and the end, ``joint`` [T] is what joint training on all tasks reaches.
     """
 
     style: str
@@ -31,6 +34,8 @@ class AccuracyMatrix:
     scores: Rows
     general: Rows
     malformed: Rows
+    flips: tuple[Flips | None, ...] = ()
+    joint: tuple[float | None, ...] = ()
 
     def __post_init__(self) -> None:
         for rows, width in ((self.scores, self.tasks), (self.general, self.suites), (self.malformed, self.tasks)):
@@ -38,6 +43,8 @@ class AccuracyMatrix:
                 raise ValueError(f"a matrix of {len(self.stages)} stages and {len(width)} columns got another shape")
         if len(self.trained) != len(self.stages) - 1:
             raise ValueError(f"{len(self.stages) - 1} stages train {len(self.trained)} sets of tasks")
+        if {len(self.flips), len(self.joint)} - {0, len(self.tasks)}:
+            raise ValueError(f"a matrix of {len(self.tasks)} tasks got flips or joint scores of another number")
 
     @property
     def ordered(self) -> bool:

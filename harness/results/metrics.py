@@ -1,4 +1,4 @@
-"""The forgetting metrics: pure functions on the accuracy matrix, each with its equation, sign, denominator and source.
+"""The metrics by name: each a pure function of the accuracy matrix, with its equation, sign, denominator and source.
 
 A[i, j] = score on task j after stage i, a fraction; i = 0 is the base model; T tasks and T stages; row T is final.
 A metric is None (undefined) where a cell that it needs is missing, and where it needs an order of tasks that the run
@@ -8,214 +8,134 @@ Standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal, Protocol
 
+from harness.results.forgetting import (
+    backward_transfer,
+    backward_transfer_T,
+    fm_lai_T,
+    fm_lai_T1,
+    forgetting_chaudhry,
+    forgetting_since_learned,
+    gain_retained,
+    retention,
+)
+from harness.results.learning import (
+    Only,
+    average_accuracy,
+    forward_transfer,
+    gain,
+    general_delta,
+    general_deltas,
+    intransigence,
+    learning_accuracy,
+    malformed_share,
+    mean_average_accuracy,
+    net_by_task,
+    net_learning,
+)
+from harness.results.losses import (
+    chance_adjusted_forgetting,
+    churn,
+    format_part,
+    knowledge_part,
+    loss_rate,
+    win_rate,
+)
 from harness.results.matrix import AccuracyMatrix
+
+LEARNED = 0.02  # a task counts as learned when its own stage leaves it this far above the base
+Kind = Literal["mean", "ratio", "peak"]
+
+
+class Formula(Protocol):
+    """A metric's function: its mean over the tasks (or suites) ``only``, over all that it has where none is named."""
+
+    __name__: str
+
+    def __call__(self, a: AccuracyMatrix, only: Only = None) -> float | None:
+        """The metric; None where it is undefined."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A metric's name, its equation as text, which sign is good or bad, its source, and the function itself."""
+    """A metric's name, its equation as text, which sign is good or bad, its denominator, its source, and the function.
+
+    ``kind`` says how it depends on the cells, and so how far an interval can be trusted: a mean of them, a ratio, or
+    with a peak (a maximum over noisy cells, which exceeds the true one). ``points`` says that it is a difference.
+    """
 
     name: str
     equation: str
     sign: str
+    denominator: str
     source: str
-    compute: Callable[[AccuracyMatrix], float | None]
+    compute: Formula
+    kind: Kind = "mean"
+    points: bool = True
 
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    """Mean over values; None where one is missing or there are none."""
-    found = list(values)
-    known = [value for value in found if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(found) else None
-
-
-def _minus(left: float | None, right: float | None) -> float | None:
-    return None if left is None or right is None else left - right
-
-
-def average_accuracy(a: AccuracyMatrix) -> float | None:
-    """mean_{j=1..T} A[T, j], the mean over all T tasks after the last stage; high is good (GEM, arXiv:1706.08840).
-
-    Also called AvgAcc, ACC, MFN, OP. Not MAA, the mean over stages of the mean over the tasks seen so far (here 0.8).
-
-    >>> from harness.results.matrix import from_rows
-    >>> average_accuracy(from_rows([[0.2, 0.1], [0.9, 0.3], [0.6, 0.8]]))
-    0.7
-    """
-    return _mean(a.final)
-
-
-def learning_accuracy(a: AccuracyMatrix) -> float | None:
-    """mean_{j=1..T} A[j, j], each task just after its own stage; high is good (MCITlib, arXiv:2508.07307).
-
-    Also called MFT, New.ACC, plasticity. It counts what the base already knew; ``gain`` does not.
-
-    >>> from harness.results.matrix import from_rows
-    >>> round(learning_accuracy(from_rows([[0.2, 0.1], [0.9, 0.3], [0.6, 0.8]])), 6)
-    0.85
-    """
-    return _mean(a.scores[j + 1][j] for j in range(len(a.tasks))) if a.ordered else None
-
-
-def net_learning(a: AccuracyMatrix) -> float | None:
-    """mean_{j=1..T} (A[j, j] - A[0, j]), what was learned against the base; high is good (defined here).
-
-    Arms are compared at equal net learning. ``gain`` rewards destruction: a stage that learns again what an earlier one
-    broke counts as gain there (here 0.6), and not here.
-
-    >>> from harness.results.matrix import from_rows
-    >>> round(net_learning(from_rows([[0.2, 0.3], [0.9, 0.1], [0.6, 0.6]])), 6)
-    0.5
-    """
-    if not a.ordered:
-        return None
-    return _mean(_minus(a.scores[j + 1][j], a.scores[0][j]) for j in range(len(a.tasks)))
-
-
-def gain(a: AccuracyMatrix) -> float | None:
-    """mean_{j=1..T} (A[j, j] - A[j-1, j]), what a stage itself adds to its task; high is good (defined here).
-
-    Against the stage before, not against the base, which would credit a stage with what earlier ones did (here 0.7).
-
-    >>> from harness.results.matrix import from_rows
-    >>> round(gain(from_rows([[0.2, 0.1], [0.9, 0.3], [0.6, 0.8]])), 6)
-    0.6
-    """
-    if not a.ordered:
-        return None
-    return _mean(_minus(a.scores[j + 1][j], a.scores[j][j]) for j in range(len(a.tasks)))
-
-
-def backward_transfer(a: AccuracyMatrix) -> float | None:
-    """mean_{j=1..T-1} (A[T, j] - A[j, j]), over T - 1; negative = forgetting (GEM, arXiv:1706.08840).
-
-    The last task is not in it; over T it would be backward_transfer_T (here -0.2). CGL calls it FM; Avalanche reports
-    its negative. Undefined for one task.
-
-    >>> from harness.results.matrix import from_rows
-    >>> rows = [[0.2, 0.1, 0.1], [0.9, 0.3, 0.1], [0.7, 0.8, 0.2], [0.5, 0.6, 0.9]]
-    >>> round(backward_transfer(from_rows(rows)), 6)
-    -0.3
-    """
-    if not a.ordered:
-        return None
-    return _mean(_minus(a.scores[-1][j], a.scores[j + 1][j]) for j in range(len(a.tasks) - 1))
-
-
-def fm_lai_T(a: AccuracyMatrix) -> float | None:
-    """mean_{j=1..T} (A[T, j] - max_{1<=i<=T} A[i, j]), over T; <= 0, negative = forgetting (arXiv:2507.05386).
-
-    The peak is over all trained stages, before the task's own stage too; the base row is not in it. The paper's
-    denominator and its base row are not visible in the sources at hand, so ``fm_lai_T1`` stands beside it.
-
-    >>> from harness.results.matrix import from_rows
-    >>> rows = [[0.95, 0.1], [0.9, 0.9], [0.6, 0.8]]   # base above the peak of t1; t2 peaks before its stage
-    >>> round(fm_lai_T(from_rows(rows)), 6), round(backward_transfer(from_rows(rows)), 6)
-    (-0.2, -0.3)
-    """
-    return _mean(_from_peak(a)) if a.ordered else None
-
-
-def fm_lai_T1(a: AccuracyMatrix) -> float | None:
-    """mean_{j=1..T-1} (A[T, j] - max_{1<=i<=T} A[i, j]), over T - 1; <= 0, negative = forgetting (arXiv:2507.05386).
-
-    As ``fm_lai_T`` without the last task. Undefined for one task.
-
-    >>> from harness.results.matrix import from_rows
-    >>> rows = [[0.95, 0.1, 0.1], [0.7, 0.9, 0.1], [0.9, 0.8, 0.1], [0.6, 0.8, 0.7]]   # t1 peaks after t2's stage
-    >>> [round(metric(from_rows(rows)), 6) for metric in (fm_lai_T1, fm_lai_T, backward_transfer)]
-    [-0.2, -0.133333, -0.05]
-    """
-    return _mean(_from_peak(a)[:-1]) if a.ordered else None
-
-
-def _from_peak(a: AccuracyMatrix) -> list[float | None]:
-    """A[T, j] - max_{1<=i<=T} A[i, j] for each task; shape [T]; None where the column has a hole below the base."""
-    losses: list[float | None] = []
-    for j in range(len(a.tasks)):
-        column = [row[j] for row in a.scores[1:]]
-        known = [value for value in column if value is not None]
-        losses.append(known[-1] - max(known) if len(known) == len(column) else None)
-    return losses
-
-
-def forward_transfer(a: AccuracyMatrix) -> float | None:
-    """mean_{j=2..T} (A[j-1, j] - A[0, j]), over T - 1; positive = earlier stages help (GEM, arXiv:1706.08840).
-
-    The baseline is the base model's own score, where GEM has a random initialisation. Undefined for one task.
-
-    >>> from harness.results.matrix import from_rows
-    >>> rows = [[0.2, 0.1, 0.1], [0.9, 0.3, 0.6], [0.7, 0.8, 0.2], [0.5, 0.6, 0.9]]
-    >>> round(forward_transfer(from_rows(rows)), 6)   # zero-filled base: 0.25; all earlier stages: 0.266667
-    0.15
-    """
-    if not a.ordered:
-        return None
-    return _mean(_minus(a.scores[j][j], a.scores[0][j]) for j in range(1, len(a.tasks)))
-
-
-def general_deltas(a: AccuracyMatrix) -> dict[str, float | None]:
-    """A[T, s] - A[0, s] for each general suite s; negative = lost ability (arXiv:2507.05386).
-
-    >>> from harness.results.matrix import from_rows
-    >>> general_deltas(from_rows([[0.2], [0.9]], general=[[0.5, 0.5], [0.25, None]]))
-    {'s1': -0.25, 's2': None}
-    """
-    return {suite: _minus(a.general[-1][g], a.general[0][g]) for g, suite in enumerate(a.suites)}
-
-
-def general_delta(a: AccuracyMatrix) -> float | None:
-    """mean_s (A[T, s] - A[0, s]), over the number of suites; negative = lost ability (arXiv:2507.05386).
-
-    In points of accuracy, suites of any size alike; not relative to the base (here -0.3). Needs no order of tasks.
-
-    >>> from harness.results.matrix import from_rows
-    >>> rows = [[0.2, 0.1], [0.9, 0.8]]
-    >>> round(general_delta(from_rows(rows, general=[[0.5, 0.25], [0.25, 0.225]], joint=True)), 6)
-    -0.1375
-    """
-    return _mean(general_deltas(a).values())
-
-
-def malformed_share(a: AccuracyMatrix) -> float | None:
-    """mean_{j=1..T} M[T, j], M = share of replies without a readable answer; low is good (defined here).
-
-    Over the T tasks after the last stage, tasks of any size alike, as in ``average_accuracy``.
-
-    >>> from dataclasses import replace
-    >>> from harness.results.matrix import from_rows
-    >>> a = from_rows([[0.2, 0.1], [0.9, 0.3], [0.6, 0.8]])
-    >>> malformed_share(replace(a, malformed=((0.9, 0.9), (0.0, 0.0), (0.5, 0.0))))
-    0.25
-    """
-    return _mean(a.malformed[-1])
+    @property
+    def of_suites(self) -> bool:
+        """Whether it is about the general suites instead of the tasks."""
+        return self.denominator == "suites"
 
 
 _HIGH = "high is good"
-_GEM = "arXiv:1706.08840"
+_LOSS = "negative = forgetting"
+_GEM = "GEM, arXiv:1706.08840"
 _LAI = "arXiv:2507.05386"
+_RWALK = "RWalk, arXiv:1801.10112"
+_HERE = "defined here"
+_FLIPS = "flips; a score of 0.5 is right"
 
 
-def _row(compute: Callable[[AccuracyMatrix], float | None], equation: str, sign: str, source: str) -> Metric:
-    return Metric(name=compute.__name__, equation=equation, sign=sign, source=source, compute=compute)
+def _row(
+    compute: Formula, equation: str, sign: str, denominator: str, source: str, kind: Kind = "mean", points: bool = True
+) -> Metric:
+    return Metric(
+        name=compute.__name__, equation=equation, sign=sign, denominator=denominator, source=source, compute=compute,
+        kind=kind, points=points,
+    )  # fmt: skip
 
 
 _METRICS = (
-    _row(average_accuracy, "mean_{j=1..T} A[T,j]", _HIGH, _GEM),
-    _row(learning_accuracy, "mean_{j=1..T} A[j,j]", _HIGH, "MCITlib, arXiv:2508.07307"),
-    _row(net_learning, "mean_{j=1..T} (A[j,j] - A[0,j])", _HIGH, "defined here"),
-    _row(gain, "mean_{j=1..T} (A[j,j] - A[j-1,j])", _HIGH, "defined here"),
-    _row(backward_transfer, "mean_{j=1..T-1} (A[T,j] - A[j,j])", "negative = forgetting", _GEM),
-    _row(fm_lai_T, "mean_{j=1..T} (A[T,j] - max_{1<=i<=T} A[i,j])", "<= 0, negative = forgetting", _LAI),
-    _row(fm_lai_T1, "mean_{j=1..T-1} (A[T,j] - max_{1<=i<=T} A[i,j])", "<= 0, negative = forgetting", _LAI),
-    _row(forward_transfer, "mean_{j=2..T} (A[j-1,j] - A[0,j])", "positive = earlier stages help later tasks", _GEM),
-    _row(general_delta, "mean_s (A[T,s] - A[0,s])", "negative = lost ability", _LAI),
-    _row(malformed_share, "mean_{j=1..T} M[T,j]", "low is good", "defined here"),
-)
+    _row(average_accuracy, "mean_{j=1..T} A[T,j]", _HIGH, "T", _GEM, points=False),
+    _row(mean_average_accuracy, "mean_{i=1..T} mean_{j=1..i} A[i,j]", _HIGH, "T stages", "SEFE, arXiv:2505.02486",
+         points=False),
+    _row(learning_accuracy, "mean_{j=1..T} A[j,j]", _HIGH, "T", "MCITlib, arXiv:2508.07307", points=False),
+    _row(net_learning, "mean_{j=1..T} (A[j,j] - A[0,j])", _HIGH, "T", _HERE),
+    _row(gain, "mean_{j=1..T} (A[j,j] - A[j-1,j])", _HIGH, "T", _HERE),
+    _row(backward_transfer, "mean_{j=1..T-1} (A[T,j] - A[j,j])", _LOSS, "T-1", _GEM),
+    _row(backward_transfer_T, "mean_{j=1..T} (A[T,j] - A[j,j])", _LOSS, "T", "SEFE, arXiv:2505.02486; MCITlib"),
+    _row(fm_lai_T, "mean_{j=1..T} (A[T,j] - max_{1<=i<=T} A[i,j])", f"<= 0, {_LOSS}", "T", _LAI, "peak"),
+    _row(fm_lai_T1, "mean_{j=1..T-1} (A[T,j] - max_{1<=i<=T} A[i,j])", f"<= 0, {_LOSS}", "T-1", _LAI, "peak"),
+    _row(forgetting_chaudhry, "mean_{j=1..T-1} (max_{1<=i<=T-1} A[i,j] - A[T,j])", "positive = forgetting", "T-1",
+         _RWALK, "peak"),
+    _row(forgetting_since_learned, "mean_{j=1..T-1} (A[T,j] - max_{j<=i<=T-1} A[i,j])", _LOSS, "T-1",
+         "Continual-NExT's FOR", "peak"),
+    _row(format_part, "mean_{j=1..T-1} (q0+q1)/2 (s1-s0), s = readable, A = s q", "negative = became unreadable",
+         "T-1", f"{_HERE}, as SEFE's superficial", "ratio"),
+    _row(knowledge_part, "mean_{j=1..T-1} (s0+s1)/2 (q1-q0), s = readable, A = s q", "negative = became wrong",
+         "T-1", f"{_HERE}, as SEFE's essential", "ratio"),
+    _row(retention, "mean_{j=1..T-1} A[T,j] / A[j,j]", "1 = all kept, the base's too", "T-1",
+         "SDFT's recipes, arXiv:2601.19897", "ratio", points=False),
+    _row(gain_retained, "sum_{j<T} (A[T,j] - A[0,j]) / sum_{j<T} (A[j,j] - A[0,j])", "1 = all learned is kept",
+         "sum of gains", _HERE, "ratio", points=False),
+    _row(loss_rate, "sum_{j<T} n10/n / sum_{j<T} right/n", "low is good", "right before", _FLIPS, "ratio",
+         points=False),
+    _row(win_rate, "sum_{j<T} n01/n / sum_{j<T} wrong/n", _HIGH, "wrong before", _FLIPS, "ratio", points=False),
+    _row(churn, "mean_{j=1..T-1} (n10 + n01)/n", "low = replies stay", "T-1", _FLIPS, points=False),
+    _row(chance_adjusted_forgetting, "mean_j max(0, n10/n - (1-a0)(1-a1)/(k-1))", "positive = forgetting",
+         "tasks with options", "arXiv:2510.17776", "ratio"),
+    _row(forward_transfer, "mean_{j=2..T} (A[j-1,j] - A[0,j])", "positive = earlier stages help later tasks", "T-1",
+         _GEM),
+    _row(intransigence, "mean_{j=1..T} (joint[j] - A[j,j])", "high = fails to learn", "T", _RWALK),
+    _row(general_delta, "mean_s (A[T,s] - A[0,s])", "negative = lost ability", "suites", _LAI),
+    _row(malformed_share, "mean_{j=1..T} M[T,j], M = unreadable", "low is good", "T", _HERE, points=False),
+)  # fmt: skip
 ALL: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _METRICS})
 
 
@@ -224,8 +144,33 @@ def compute_all(a: AccuracyMatrix) -> dict[str, float | None]:
     return {name: metric.compute(a) for name, metric in ALL.items()}
 
 
+def by_column(name: str, a: AccuracyMatrix) -> dict[str, float | None]:
+    """A metric's value for each task alone (of the suites, where it is about those); None where it has no such term.
+
+    >>> from harness.results.matrix import from_rows
+    >>> by_column("net_learning", from_rows([[0.25, 0.5], [0.75, 0.5], [0.5, 0.75]]))
+    {'t1': 0.5, 't2': 0.25}
+    """
+    metric = ALL[name]
+    return {column: metric.compute(a, [column]) for column in (a.suites if metric.of_suites else a.tasks)}
+
+
+def learned(a: AccuracyMatrix, margin: float = LEARNED) -> tuple[str, ...]:
+    """The tasks whose own stage left them at least ``margin`` above the base.
+
+    A task that is never learned cannot be forgotten, yet its drift is a part of backward transfer.
+
+    >>> from harness.results.matrix import from_rows
+    >>> learned(from_rows([[0.25, 0.5], [0.75, 0.5], [0.5, 0.51]]))
+    ('t1',)
+    """
+    return tuple(task for task, net in net_by_task(a).items() if net is not None and net >= margin)
+
+
 __all__ = [
-    "ALL", "Metric", "average_accuracy", "backward_transfer", "compute_all", "fm_lai_T", "fm_lai_T1",
-    "forward_transfer", "gain", "general_delta", "general_deltas", "learning_accuracy", "malformed_share",
-    "net_learning",
+    "ALL", "LEARNED", "Formula", "Metric", "average_accuracy", "backward_transfer", "backward_transfer_T",
+    "by_column", "chance_adjusted_forgetting", "churn", "compute_all", "fm_lai_T", "fm_lai_T1",
+    "forgetting_chaudhry", "forgetting_since_learned", "format_part", "forward_transfer", "gain", "gain_retained",
+    "general_delta", "general_deltas", "intransigence", "knowledge_part", "learned", "learning_accuracy",
+    "loss_rate", "malformed_share", "mean_average_accuracy", "net_learning", "retention", "win_rate",
 ]  # fmt: skip

@@ -1,76 +1,210 @@
 """Intervals: what a number of an arm, or a difference between two, is known to within.
 
-Items and training seeds are crossed: an item is the same in every stage, seed and arm. The variance of a metric is
-therefore the part of the items (groups that share a picture stay together) plus the part of the seeds minus what both
-count, and the interval is a t interval with the degrees of freedom of that sum (Satterthwaite): a percentile bootstrap
-over three seeds covers about 75%, not 95%. numpy and scipy do the statistics; everything is a pure function of an arm.
+Items and training seeds are crossed: an item is the same in every stage, seed and arm. The variance of a metric is the
+part of the items (by a bootstrap of their groups, which also holds what is of an item in one seed alone) plus what the
+seeds vary beyond that. The interval adds the squares of both parts' own half widths, normal for the items and t for
+the few seeds (MOVER: Zou and Donner 2008, doi:10.1002/sim.3095): a percentile bootstrap over three seeds covers about
+75%, not 95%. What it covers is measured by ``benchmarks/coverage.py``. numpy and scipy do the statistics.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Literal
 
 from harness.results.arms import Arm
-
-if TYPE_CHECKING:
-    from harness.results.arms import Floats
+from harness.results.metrics import ALL
+from harness.results.resampling import REPLICATES, draws, matrix_of
 
 LEVEL = 0.95
-REPLICATES = 1000
 POWER = 0.8
+LEAST_DEFINED = 0.9  # of the replicates; a ratio that is undefined in more of them has no interval
+Seeds = Literal["own", "borrowed", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A number with its interval: fractions, ``error`` the standard error, ``df`` its degrees of freedom (inf: many).
+    """A number with its uncertainty, fractions: ``items`` and ``seeds`` are the variances of the two parts.
 
-    ``seeds`` says whether the noise of training seeds is in it: with one seed it is not, and cannot be.
+    ``df`` are the degrees of freedom of the seeds' part. ``noise_of`` says whose seeds gave it: the arm's ``own``;
+    ``borrowed`` from the other arm, where one arm has a single seed; or ``none``, where nobody can know it and the
+    interval is about these very runs.
     """
 
     value: float
-    low: float
-    high: float
-    error: float
+    items: float
+    seeds: float
     df: float
+    noise_of: Seeds
     level: float = LEVEL
-    seeds: bool = True
+
+    @property
+    def error(self) -> float:
+        """The standard error."""
+        return float((self.items + self.seeds) ** 0.5)
+
+    @property
+    def low(self) -> float:
+        """The lower end of the interval."""
+        return self.value - self.half(self.level)
+
+    @property
+    def high(self) -> float:
+        """The upper end of the interval."""
+        return self.value + self.half(self.level)
+
+    def half(self, level: float) -> float:
+        """Half the width of the two-sided interval: sqrt(z^2 items + t^2 seeds)."""
+        return self._quantile((1 + level) / 2)
+
+    def _quantile(self, share: float) -> float:
+        from scipy import stats
+
+        normal = float(stats.norm.ppf(share))
+        few = float(stats.t.ppf(share, self.df)) if self.seeds else 0.0
+        return float((normal**2 * self.items + few**2 * self.seeds) ** 0.5)
+
+    def beyond(self, distance: float) -> float:
+        """The probability that noise alone takes the estimate by more than ``distance`` to one side."""
+        from scipy import optimize, stats
+
+        if distance <= 0 or not self.error:
+            return 0.5 if distance <= 0 else 0.0
+        if not self.seeds:
+            return float(stats.norm.sf(distance / self.error))
+        # sqrt(z^2 items + t^2 seeds) = distance has one root, between that of the larger error and that of t alone.
+        few = float(stats.t.sf(distance / self.error, self.df))
+        least = float(stats.norm.sf(distance / self.error))
+        if few - least < 1e-12:
+            return few
+        return float(optimize.brentq(lambda tail: self._quantile(1 - tail) - distance, max(least, 1e-15), few))
+
+    def p_value(self) -> float:
+        """Two-sided, of no difference from zero."""
+        return min(1.0, 2 * self.beyond(abs(self.value)))
+
+    def p_equivalent(self, margin: float) -> float:
+        """Of the two one-sided tests (TOST) that the true value is within +- ``margin``; small = equivalent."""
+        inside = margin - abs(self.value)
+        return self.beyond(inside) if inside > 0 else 1.0 - self.beyond(-inside)
+
+    def smallest(self, power: float = POWER) -> float:
+        """The smallest true difference that a test at 1 - ``level`` finds with ``power``."""
+        return self.half(self.level) + self._quantile(power)
 
 
 def estimates(
-    arm: Arm, names: Sequence[str] = (), *, only: Collection[str] | None = None, level: float = LEVEL
-) -> Mapping[str, Estimate | None]:
+    arm: Arm,
+    names: Sequence[str] = (),
+    *,
+    only: Collection[str] | None = None,
+    level: float = LEVEL,
+    replicates: int = REPLICATES,
+) -> dict[str, Estimate | None]:
     """Metrics of an arm (all of ``metrics.ALL`` where none is named), mean over its seeds, each with its interval.
 
-    ``only`` are the tasks that are averaged over, such as those that were learned. None where a metric is undefined.
+    ``only`` are the tasks that are averaged over, such as those that were learned; the suites' metrics have no part in
+    it. None where a metric is undefined.
     """
-    raise NotImplementedError
+    return _contrasts([arm], names, only, level, replicates)
 
 
 def differences(
-    one: Arm, other: Arm, names: Sequence[str] = (), *, only: Collection[str] | None = None, level: float = LEVEL
-) -> Mapping[str, Estimate | None]:
-    """The first arm's metrics minus the second's, each with its interval: items paired, seeds of each arm apart."""
-    raise NotImplementedError
+    one: Arm,
+    other: Arm,
+    names: Sequence[str] = (),
+    *,
+    only: Collection[str] | None = None,
+    level: float = LEVEL,
+    replicates: int = REPLICATES,
+) -> dict[str, Estimate | None]:
+    """The first arm's metrics minus the second's, each with its interval: items paired, the seeds of each arm apart.
+
+    The arms hold the same items in the same order (``arms.paired``). An arm with one seed is taken to vary over seeds
+    as the other does; arms of the same runs, asked in two styles, are paired seed by seed.
+    """
+    return _contrasts([one, other], names, only, level, replicates)
 
 
-def null_of_peaks(arm: Arm) -> Mapping[str, Estimate]:
-    """What each metric with a peak in it would be by the noise of items alone, had nothing been forgotten."""
-    raise NotImplementedError
+def _contrasts(
+    arms: Sequence[Arm], names: Sequence[str], only: Collection[str] | None, level: float, replicates: int
+) -> dict[str, Estimate | None]:
+    """One arm's metrics, or the first's minus the second's."""
+    drawn = draws(arms[0].columns, replicates)
+    whole = [matrix_of(arm) for arm in arms]
+    resampled = [matrix_of(arm, drawn) for arm in arms]
+    same_runs = len(arms) == 2 and arms[0].seeds == arms[1].seeds
+    found: dict[str, Estimate | None] = {}
+    for name in names or ALL:
+        metric = ALL[name]
+        wanted = None if metric.of_suites else only
+        pairs = [(metric.compute(w, wanted), metric.compute(r, wanted)) for w, r in zip(whole, resampled, strict=True)]
+        sides = [Side.of(value, rows) for value, rows in pairs if value is not None]
+        if len(sides) < len(arms):
+            found[name] = None
+        else:  # runs that stand on both sides, asked in two styles, are paired seed by seed
+            sides = [sides[0].minus(sides[1])] if same_runs else sides
+            found[name] = _estimate(sides, level)
+    return found
 
 
-def cell_interval(scores: Floats, groups: Sequence[str], level: float = LEVEL) -> tuple[float, float]:
-    """The interval of one cell, [item]: Wilson where scores are 0 and 1 and no items share a group, else BCa."""
-    raise NotImplementedError
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """A metric of one arm: its ``values`` by seed, [seed], and their replicates, [replicate, seed]."""
+
+    values: Any
+    replicates: Any
+
+    @classmethod
+    def of(cls, values: Any, replicates: Any) -> Side:
+        """From what a metric gives for the whole, [1, seed], and for the replicates."""
+        return cls(values=values[0], replicates=replicates)
+
+    def minus(self, other: Side) -> Side:
+        """The differences seed by seed."""
+        return Side(values=self.values - other.values, replicates=self.replicates - other.replicates)
+
+    def spread(self, whole: Any) -> tuple[float, float]:
+        """The variance between seeds, and how much of it is of items in one seed alone; ``whole`` are usable rows."""
+        import numpy
+
+        count = len(self.values)
+        covariance = numpy.cov(self.replicates[whole], rowvar=False)
+        shared = (covariance.sum() - covariance.trace()) / (count * (count - 1))
+        return float(self.values.var(ddof=1)), max(float(covariance.trace() / count - shared), 0.0)
 
 
-def smallest_difference(error: float, df: float, *, power: float = POWER, level: float = LEVEL) -> float:
-    """The smallest true difference that a test at 1 - ``level`` finds with ``power``, given its standard error."""
-    raise NotImplementedError
+def _estimate(sides: Sequence[Side], level: float) -> Estimate | None:
+    """The first side's mean over seeds, minus the second's; None where it is undefined."""
+    import numpy
+
+    defined = [numpy.isfinite(side.replicates).all(axis=1) for side in sides]
+    whole = numpy.logical_and.reduce(defined)
+    if not all(numpy.isfinite(side.values).all() for side in sides) or whole.mean() < LEAST_DEFINED:
+        return None
+    means = [side.replicates[whole].mean(axis=1) for side in sides]
+    value = sides[0].values.mean() - (sides[1].values.mean() if len(sides) == 2 else 0.0)
+    items = numpy.var(means[0] - (means[1] if len(sides) == 2 else 0.0), ddof=1)
+    seeds, df, noise_of = _seeds_part(sides, whole)
+    return Estimate(value=float(value), items=float(items), seeds=seeds, df=df, noise_of=noise_of, level=level)
 
 
-__all__ = [
-    "LEVEL", "POWER", "REPLICATES", "Estimate", "cell_interval", "differences", "estimates", "null_of_peaks",
-    "smallest_difference",
-]  # fmt: skip
+def _seeds_part(sides: Sequence[Side], whole: Any) -> tuple[float, float, Seeds]:
+    """What seeds vary beyond the items' part of the variance of the estimate; its df; and whose seeds gave it."""
+    known = {number: side.spread(whole) for number, side in enumerate(sides) if len(side.values) > 1}
+    if not known:
+        return 0.0, float("inf"), "none"
+    share = dict.fromkeys(known, 0.0)
+    for number, side in enumerate(sides):
+        share[number if number in known else 1 - number] += 1 / len(side.values)
+    total = sum(variance * share[number] for number, (variance, _) in known.items())
+    beyond = sum((variance - apart) * share[number] for number, (variance, apart) in known.items())
+    spread = sum(
+        (variance * share[number]) ** 2 / (len(sides[number].values) - 1) for number, (variance, _) in known.items()
+    )
+    df = total**2 / spread if spread else float("inf")
+    return max(beyond, 0.0), df, "own" if len(known) == len(sides) else "borrowed"
+
+
+__all__ = ["LEVEL", "POWER", "REPLICATES", "Estimate", "Side", "differences", "estimates"]

@@ -42,6 +42,8 @@ from harness.store.environment import device_kind, environment
 from harness.store.tables import Table
 from harness.values import cut
 
+UNKNOWN = "unknown"  # the engine of replies that were made elsewhere
+
 
 @dataclass(frozen=True, kw_only=True)
 class View:
@@ -118,8 +120,8 @@ class View:
         return replace(self, tasks={name: task.by(scorer) for name, task in self.tasks.items()})
 
 
-def view_of(run: Run, kind: EngineKind) -> View:
-    """Load all that a run looks at."""
+def view_of(run: Run, kind: EngineKind | None) -> View:
+    """Load all that a run looks at; without a kind of engine, for replies that were made elsewhere."""
     tasks, suites = run_tasks(run), run_suites(run)
     examples = {name: asked_examples(run, task) for name, task in tasks.items()}
     examples |= {name: suite_examples(run, suite) for name, suite in suites.items()}
@@ -133,7 +135,7 @@ def view_of(run: Run, kind: EngineKind) -> View:
         suites=suites,
         styles=run_styles(run),
         asked=asked,
-        engine=f"{kind.name}-v{kind.version}@{device_kind()}",
+        engine=f"{kind.name}-v{kind.version}@{device_kind()}" if kind else UNKNOWN,
     )
 
 

@@ -183,6 +183,7 @@ FLAGS = {
     "publish": ["run", "--out", "--results", "--data", "--plugin"],
     "remark": ["run", "--scorer", "--out", "--data", "--plugin"],
     "leaderboard": ["--results"],
+    "submit": ["folder", "--check", "--results", "--data", "--plugin"],
     "figures": ["name", "--results", "--out", "--scale"],
     "export": ["--task", "--format", "--out", "--style", "--split", "--limit", "--data", "--plugin"],
     "runs list": ["--out"],

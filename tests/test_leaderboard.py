@@ -131,25 +131,44 @@ def test_the_leaderboard_is_derived_from_the_cells_alone(tmp_path):
     path = tmp_path / "results" / "leaderboard.csv"
     text = path.read_text()
     path.write_text(text.replace("sft-short", "won-short"))
-    assert leaderboard.rebuild(tmp_path / "results") == path
+    assert leaderboard.rebuild(tmp_path / "results") == ()
     assert path.read_text() == text
 
 
 def test_an_absent_or_broken_leaderboard_is_refused_in_one_line(tmp_path):
     with pytest.raises(UserError, match="publish a finished run first"):
         leaderboard.load(tmp_path)
-    path = leaderboard.rebuild(tmp_path)
+    assert leaderboard.rebuild(tmp_path) == ()
+    path = tmp_path / leaderboard.NAME
     assert leaderboard.load(tmp_path) == []
     path.write_text(path.read_text() + "x" + "," * (len(leaderboard.COLUMNS) - 1) + "\n")
     with pytest.raises(UserError, match="malformed"):
         leaderboard.load(tmp_path)
 
 
-def test_a_published_run_that_was_renamed_is_refused(tmp_path):
+def test_one_damaged_run_is_named_and_hinders_no_other(tmp_path):
+    for seed in range(4):
+        publish(fake_run(tmp_path / "runs", SFT, seed=seed), tmp_path / "results")
+    first, second, third, whole = sorted((tmp_path / "results" / "runs").iterdir())
+    (first / "run.json").write_text("{")
+    (second / "cells.csv").unlink()
+    cells = read_cells(third / "cells.csv")
+    (third / "cells.csv").write_text(write_cells([*cells, replace(cells[0], decoding="greedy-9")]))
+    found = leaderboard.rebuild(tmp_path / "results")
+    assert len(found) == 3
+    for folder, line in zip((first, second, third), found, strict=True):
+        assert folder.name in line
+        assert "\n" not in line
+    assert [entry["id"] for entry in leaderboard.load(tmp_path / "results")] == [whole.name]
+    publish(fake_run(tmp_path / "runs", RFT), tmp_path / "results")
+    assert len(leaderboard.load(tmp_path / "results")) == 2
+
+
+def test_a_published_run_that_was_renamed_is_named(tmp_path):
     target = publish(fake_run(tmp_path / "runs", SFT), tmp_path / "results")
     target.rename(target.with_name("stolen"))
-    with pytest.raises(UserError, match="holds the run"):
-        leaderboard.rebuild(tmp_path / "results")
+    (line,) = leaderboard.rebuild(tmp_path / "results")
+    assert "holds the run" in line
     with pytest.raises(UserError, match="not published"):
         published(tmp_path / "results", [target.name])
 

@@ -41,6 +41,7 @@ from harness.command.flags import (
     stream_of,
 )  # fmt: skip
 from harness.command.shell import ENVIRONMENT, blamed, one_line, outputs, refusal, settle, traced, unsaid
+from harness.command.submit import submit_command
 from harness.core import Paradigm, Run, Scale, UserError, slug
 from harness.values import cut
 
@@ -55,6 +56,7 @@ runs_app = typer.Typer(no_args_is_help=True, help="Look at stored runs, and free
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
 app.command("export")(export_command)
+app.command("submit")(submit_command)
 
 
 def request(
@@ -191,12 +193,15 @@ def publish_command(
 ) -> None:
     """Put a finished run's cells, replies and marks into results/ and rebuild the leaderboard."""
     from harness.results.publish import publish
+    from harness.results.published import sound_runs
     from harness.store.checkpoints import Store
     from harness.store.housekeeping import run_folder
 
     registry.load_plugins(tuple(plugin or ()))
     store = Store(out)
     print(f"published in {publish(store, run_folder(store, slug(run)), results, data)}: see `harness leaderboard`")
+    for line in sound_runs(results)[1]:
+        print(f"note: {line}", file=sys.stderr)
 
 
 @app.command("remark")

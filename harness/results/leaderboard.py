@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.core import UserError
 from harness.results.cells import csv_rows, csv_text
 from harness.results.metrics import ALL, average_accuracy, backward_transfer, compute_all
-from harness.results.published import PublishedRun, published
+from harness.results.published import PublishedRun, published, sound_runs
 
 NAME = "leaderboard.csv"
 _NAMES = ("rank", "runs", "group", "id", "paradigm", "recipe", "stream", "scale", "seed", "tasks", "style")
@@ -63,14 +63,14 @@ def _number(value: Value, absent: float = -1.0) -> float:
     return float(value) if isinstance(value, (int, float)) else absent
 
 
-def rebuild(results: Path) -> Path:
-    """Write leaderboard.csv anew from the published cells; returns its path."""
+def rebuild(results: Path) -> tuple[str, ...]:
+    """Write leaderboard.csv anew from the published runs; a line for each run that is damaged, and left out."""
     from harness.store.disk import write
 
-    path = results / NAME
-    table = [[entry[name] for name in COLUMNS] for entry in rows(published(results))]
-    write(path, csv_text(COLUMNS, table).encode())
-    return path
+    runs, damaged = sound_runs(results)
+    table = [[entry[name] for name in COLUMNS] for entry in rows(runs)]
+    write(results / NAME, csv_text(COLUMNS, table).encode())
+    return damaged
 
 
 def load(results: Path) -> list[Entry]:

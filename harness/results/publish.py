@@ -19,6 +19,7 @@ from harness.results.leaderboard import rebuild
 from harness.results.probes import PROBES, read_probes, write_probes
 from harness.results.published import CELLS, RUNS, PublishedRun, read_run, second_scorers, table_of
 from harness.results.remark import Kept, Marked, kept
+from harness.results.seal import SEAL, sealed
 from harness.store import disk
 from harness.store.checkpoints import Store
 from harness.store.lineage import load_checkpoint
@@ -55,26 +56,27 @@ def publish(store: Store, run_folder: Path, results: Path, data: Path | None = N
     refuse_other_cells(run, found)
     environments |= environments_of([one.replies.about.get("environment", {}) for one in found])
     refuse_unclean(run, environments)
-    files = {
+    files: dict[str, bytes] = {
         REPLIES: replies_table(found),
         MARKS: marks_table(found),
         CELLS: write_cells(run.cells).encode(),
         COSTS: dump(plain(costs)),
         RECORD: dump(without_places({**plain(run.record), "environments": environments})),
-        VERDICTS: verdicts_table(run_folder, run),
-        PROBES: probes_table(run_folder, run),
+        VERDICTS: verdicts_table(run_folder, run) or b"",
+        PROBES: probes_table(run_folder, run) or b"",
         DETAILS: details_table(found),
     }
     for scorer in second_scorers(run_folder):
         files |= second_tables(run_folder, scorer, replies)
+    files = {name: content for name, content in files.items() if content}
+    files[SEAL] = sealed(run.id, files)
     with disk.refusing_disk_faults(results):
         target.parent.mkdir(parents=True, exist_ok=True)
         disk.sweep(results)
         draft = disk.draft_folder(target)
         try:
             for name, content in files.items():
-                if content:
-                    disk.write(draft / name, content)
+                disk.write(draft / name, content)
             disk.replace_folder(draft, target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)

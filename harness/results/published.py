@@ -11,6 +11,7 @@ from harness.results.cells import read_cells
 from harness.results.details import DETAILS, read_details
 from harness.results.matrix import BASE, AccuracyMatrix, from_cells
 from harness.store.record import RECORD, RunRecord, read_costs, read_record
+from harness.values import cut
 
 RUNS = "runs"
 CELLS = "cells.csv"
@@ -192,7 +193,22 @@ def published(results: Path, ids: Sequence[str] = ()) -> list[PublishedRun]:
     return [read_run(path) for path in sorted(folder.glob("*")) if path.is_dir() and not path.name.startswith(".")]
 
 
+def sound_runs(results: Path) -> tuple[list[PublishedRun], tuple[str, ...]]:
+    """The published runs that can be read, sorted by id, and a line for each other folder: one hinders no others."""
+    runs, damaged = [], []
+    for path in sorted((results / RUNS).glob("*")):
+        if path.is_dir() and not path.name.startswith("."):
+            try:
+                run = read_run(path)
+                for style in run.styles:
+                    run.matrix(style)
+                runs.append(run)
+            except UserError as fault:
+                damaged.append(f"{cut(str(fault), 500)} (left out)")
+    return runs, tuple(damaged)
+
+
 __all__ = [
     "CELLS", "RECORD", "RUNS", "PublishedRun", "published", "read_costs", "read_parts", "read_run", "second_scorers",
-    "table_of",
+    "sound_runs", "table_of",
 ]  # fmt: skip

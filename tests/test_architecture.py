@@ -177,7 +177,7 @@ RUN_FLAGS = [
 ]
 FLAGS = {
     "run": RUN_FLAGS,
-    "plan": RUN_FLAGS,
+    "plan": [*RUN_FLAGS, "--hardware"],
     "list": ["--plugin"],
     "check": ["--seq", "--scale", "--out", "--data", "--skip-broken", "--suites", "--plugin"],
     "publish": ["run", "--out", "--results", "--data", "--plugin"],

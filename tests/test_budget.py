@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from statistics import median
 
@@ -70,12 +71,14 @@ def test_a_folder_is_counted_from_its_headers(tmp_path):
     assert found.adapter(8) == 8 * sum(found.linears.values()) > found.adapter(8, ("q_proj",)) == 8 * 4 * 256
     with pytest.raises(UserError, match="no layer w_proj"):
         found.adapter(8, ("w_proj",))
-    (tmp_path / "config.json").write_text('{"text_config": {}}')
-    with pytest.raises(UserError, match="vision_config"):
-        shape.of_folder(tmp_path)
-    (tmp_path / "config.json").write_text("[")
+    shutil.copytree(model_folder(TWIN), tmp_path / "model")
+    for text in ("{}", "[]", '{"text_config": {}, "vision_config": {"depth": "x"}}'):
+        (tmp_path / "model" / "config.json").write_text(text)
+        other = shape.of_folder(tmp_path / "model")
+        assert (other.known, other.parameters) == (False, found.parameters), "of another kind the parameters are known"
+    (tmp_path / "model" / "config.json").write_text("[")
     with pytest.raises(UserError, match="cannot be read"):
-        shape.of_folder(tmp_path)
+        shape.of_folder(tmp_path / "model")
 
 
 def way(devices: int, *, rft: bool = True, adapter: int = 0, base: int = 4, reference: int = 4, **changes) -> Way:
@@ -147,11 +150,12 @@ def test_the_parts_beside_the_states_are_those_of_the_table():
 
 
 def test_disk_comes_from_the_parameters_and_not_from_a_file():
-    assert storage.checkpoint(SEVEN.parameters) / GB == pytest.approx(33.2, rel=0.01)
-    assert storage.states(SEVEN.parameters) / GB == pytest.approx(2 * 99.5, rel=0.01)
-    assert storage.of(SEVEN.parameters, 7, 160) / GB == pytest.approx(465, rel=0.01)
-    assert storage.checkpoint(SEVEN.parameters, LORA_16) / GB == pytest.approx(0.2, rel=0.05)
-    assert storage.checkpoint(SEVEN.parameters, LORA_64) / GB == pytest.approx(0.8, rel=0.05)
+    full, small = SEVEN.parameters, LORA_64
+    assert storage.checkpoint(full) / GB == pytest.approx(33.2, rel=0.01)
+    assert storage.states(full) / GB == pytest.approx(2 * 99.5, rel=0.01)
+    assert storage.of(full, full, 7, 160) / GB == pytest.approx(465, rel=0.01)
+    assert [storage.checkpoint(one) / GB for one in (LORA_16, small)] == pytest.approx([0.2, 0.8], rel=0.05)
+    assert storage.of(small, small, 7, 160) < storage.of(full, small, 7, 160) < storage.of(full, full, 7, 160)
 
 
 def test_the_papers_run_is_the_work_that_was_estimated_by_hand():

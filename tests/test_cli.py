@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import registry
+from harness.budget import hardware
 from harness.command import check, cli, printing
 from harness.core import Stream, UserError, replace
 from harness.results.matrix import from_rows
@@ -162,14 +163,16 @@ def test_a_model_folder_without_weights(harness, tmp_path):
 
 def test_a_model_that_is_damaged_or_too_large_to_train_is_refused(harness, monkeypatch, tmp_path):
     monkeypatch.setattr("harness.runner.run", None)  # where it is not refused, nothing is trained in vain
-    monkeypatch.setattr(check, "_device_memory", lambda: ("the GPU", 31 * 10**6))
-    refused(harness(*RUN), "takes 31.7 MB, the GPU has 31.0 MB: use a larger device or a smaller model")
-    monkeypatch.setattr(check, "_device_memory", lambda: ("the GPU", 32 * 10**6))
+    card = replace(hardware.cpu(), memory=20 * 10**6)
+    monkeypatch.setattr(hardware, "this_machine", lambda: hardware.Hardware(card=card, count=1, here=True))
+    refused(harness(*RUN), "of memory at its peak, this machine has 20.0 MB: use larger cards")
+    monkeypatch.undo()
     shutil.copytree(model_folder(TWIN), tmp_path / "model")
-    assert "31.7 MB for training" in check.memory(replace(TWIN, model=str(tmp_path / "model")))
+    scale = replace(TWIN, model=str(tmp_path / "model"))
+    assert "at the peak of" in check.memory(scale)
     os.truncate(tmp_path / "model" / "model.safetensors", 10**6)
     with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
-        check.memory(replace(TWIN, model=str(tmp_path / "model")))
+        check.memory(scale)
     assert not (tmp_path / "runs").exists()
 
 

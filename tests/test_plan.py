@@ -10,6 +10,7 @@ import pytest
 
 from harness import registry
 from harness.command import plan, progress
+from harness.command.units import Units, units_of
 from harness.core import Cell, Paradigm, Progress, Run, Scale, Stream, replace
 from harness.observe import file_name
 from harness.run_inputs import cells_of, observations, run_id
@@ -67,8 +68,8 @@ def test_a_plan_for_few_items(tmp_path):
 
 
 def test_a_plan_prices_by_earlier_runs(tmp_path):
-    def units() -> plan.Units:
-        return plan.units_of(asked("rif-rft"), Store(tmp_path))
+    def units() -> Units:
+        return units_of(asked("rif-rft"), Store(tmp_path))
 
     assert units().seconds == TWIN.seconds
     assert "declares" in units().source
@@ -84,9 +85,9 @@ def test_a_plan_prices_by_earlier_runs(tmp_path):
         (folder / "costs.json").write_text(json.dumps({**costs, "stages": stages}))
     assert units().seconds == {**TWIN.seconds, "sft": 2.0, "grpo": 3.0, "solvable": 2.0}
     assert units().of("of nobody") == 3.0, "what was never measured is the costliest that is known"
-    assert units().of_item("own", TWIN) == max(units().of(style) for style in TWIN.decodings) < 0.1
+    assert units().of_item("own", tuple(TWIN.decodings)) == max(units().of(style) for style in TWIN.decodings) < 0.1
     assert str(tmp_path) in units().source
-    assert plan.units_of(replace(asked("sft"), scale=TWIN_LONG), Store(tmp_path)).seconds == TWIN_LONG.seconds
+    assert units_of(replace(asked("sft"), scale=TWIN_LONG), Store(tmp_path)).seconds == TWIN_LONG.seconds
 
 
 HOSTILE = ["half a fi", "[]", "null", '"text"', '{"schema": 2, "id": "x"}', "[" * 10**5]
@@ -106,7 +107,7 @@ def test_costs_that_are_damaged_leave_a_plan_to_the_other_runs(tmp_path, text):
     (good / "costs.json").write_text(json.dumps({**costs, "stages": {"1": {"optimiser_steps": 20, "seconds": 60.0}}}))
     known = json.loads(text) if text.startswith('{"stages"') else None
     (bad / "costs.json").write_text(text if known is None else json.dumps({**costs, "id": bad.name, **known}))
-    assert plan.units_of(asked("sft"), Store(tmp_path)).seconds == {**TWIN.seconds, "grpo": 3.0}
+    assert units_of(asked("sft"), Store(tmp_path)).seconds == {**TWIN.seconds, "grpo": 3.0}
 
 
 def test_a_plan_counts_what_the_run_has_done_before(tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 from harness.asking.engines import Engine, open_engine
 from harness.asking.marking import mark, single_gold
 from harness.asking.styles import STYLES
-from harness.command.check import parameters
+from harness.budget import shape
 from harness.core import Example, Scale, Style, Task
 from twin_base.pretrain import WEIGHTS, worlds
 
@@ -122,7 +122,7 @@ def card(model: Path, found: dict[str, Any]) -> str:
     recipe = json.loads((model / "recipe.json").read_text())
     log = [json.loads(line) for line in (model / "training.jsonl").read_text().splitlines()]
     return CARD.format(
-        parameters=parameters(model),
+        parameters=shape.of_folder(model).parameters,
         vocabulary=len(json.loads((model / "tokenizer.json").read_text())["model"]["vocab"]),
         seed=recipe["seed"],
         steps=recipe["steps"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +23,31 @@ class Shape:
     through, ``merger`` those that a picture's token goes through. ``linears`` maps the last name of a linear layer,
     such as q_proj, to the sum of inputs and outputs over all layers called so: LoRA of rank r on it has r times as many
     parameters. ``vision_full`` vision layers see a whole picture, the others a window of it. A picture's token is made
-    of ``merge`` x ``merge`` patches of ``patch`` x ``patch`` pixels.
+    of ``merge`` x ``merge`` patches of ``patch`` x ``patch`` pixels. Of a model of another kind the parameters alone
+    are known: its activations and its time count nothing.
     """
 
     parameters: int
-    language: int
-    vision: int
-    merger: int
-    vocabulary: int
-    width: int
-    inner: int
-    layers: int
-    attention_width: int
-    kv_width: int
-    vision_layers: int
-    vision_full: int
-    vision_width: int
-    patch: int
-    merge: int
-    linears: Mapping[str, int]
+    language: int = 0
+    vision: int = 0
+    merger: int = 0
+    vocabulary: int = 0
+    width: int = 0
+    inner: int = 0
+    layers: int = 0
+    attention_width: int = 0
+    kv_width: int = 0
+    vision_layers: int = 0
+    vision_full: int = 0
+    vision_width: int = 0
+    patch: int = 1
+    merge: int = 1
+    linears: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def known(self) -> bool:
+        """Whether more than the number of parameters is known."""
+        return self.layers > 0
 
     @property
     def kv_values(self) -> int:
@@ -53,16 +59,16 @@ class Shape:
         """Parameters of the table of tokens; the head has as many, and may be the same table."""
         return self.vocabulary * self.width
 
-    def adapter(self, rank: int, targets: str | tuple[str, ...] = "all-linear") -> int:
+    def adapter(self, rank: int, targets: tuple[str, ...] = ("all-linear",)) -> int:
         """Parameters of LoRA (arXiv:2106.09685) of that rank on layers called so; the head is none of them.
 
         Raises:
             UserError: where no layer is called so.
         """
-        names = tuple(self.linears) if targets == "all-linear" else (targets,) if isinstance(targets, str) else targets
+        names = tuple(self.linears) if targets == ("all-linear",) else [name.rpartition(".")[2] for name in targets]
         if unknown := [name for name in names if name not in self.linears]:
             raise UserError(f"the model has no layer {unknown[0]}: use all-linear, or {', '.join(self.linears)}")
-        return rank * sum(self.linears[name] for name in names)
+        return rank * sum(self.linears[name] for name in dict.fromkeys(names))
 
     def picture_tokens(self, pixels: int) -> int:
         """How many tokens a picture of so many pixels is."""
@@ -74,46 +80,55 @@ class Shape:
 
 
 def counted(config: Mapping[str, Any], tensors: Tensors) -> Shape:
-    """The shape of a model from its config.json and the shapes of its tensors.
-
-    Raises:
-        UserError: where the config is not that of a vision-language model as Qwen's.
-    """
+    """The shape of a model from its config.json and the shapes of its tensors."""
+    text, seen = config.get("text_config"), config.get("vision_config")
+    tied = bool(config.get("tie_word_embeddings", False))
+    found = {name: shape for name, shape in tensors.items() if not (tied and name.startswith("lm_head"))}
+    parameters = sum(math.prod(shape) for shape in found.values())
+    if not isinstance(text, Mapping) or not isinstance(seen, Mapping):
+        return Shape(parameters=parameters)
     try:
-        text, seen = config["text_config"], config["vision_config"]
-        tied = bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False)))
-        found = {name: shape for name, shape in tensors.items() if not (tied and name.startswith("lm_head"))}
-        parts = {"language": 0, "vision": 0, "merger": 0}
-        linears: dict[str, int] = {}
-        for name, shape in found.items():
-            owner, kind = name.removesuffix(".weight").split("."), _part(name)
-            if name.endswith(".weight") and len(shape) > 1 and kind:
-                parts[kind] += math.prod(shape)
-                if len(shape) == 2:  # the first layer of a vision tower is a convolution: LoRA leaves it out
-                    linears[owner[-1]] = linears.get(owner[-1], 0) + sum(shape)
-        heads = int(text["num_attention_heads"])
-        head = int(text.get("head_dim") or text["hidden_size"] // heads)
-        depth = int(seen["depth"])
-        return Shape(
-            parameters=sum(math.prod(shape) for shape in found.values()),
-            **parts,
-            vocabulary=int(text["vocab_size"]),
-            width=int(text["hidden_size"]),
-            inner=int(text["intermediate_size"]),
-            layers=int(text["num_hidden_layers"]),
-            attention_width=heads * head,
-            kv_width=int(text["num_key_value_heads"]) * head,
-            vision_layers=depth,
-            vision_full=len(seen["fullatt_block_indexes"]) if "fullatt_block_indexes" in seen else depth,
-            vision_width=int(seen["hidden_size"]),
-            patch=int(seen["patch_size"]),
-            merge=int(seen["spatial_merge_size"]),
-            linears=linears,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as fault:
-        raise UserError(
-            f"the model's config.json has no {fault} where it is looked for: memory and time cannot be planned for it"
-        ) from fault
+        return Shape(parameters=parameters, **_parts(found), **_text(text), **_vision(seen))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return Shape(parameters=parameters)
+
+
+def _parts(tensors: Tensors) -> dict[str, Any]:
+    """The parameters of language model, vision tower and merger, and the linear layers by their last name."""
+    parts = {"language": 0, "vision": 0, "merger": 0}
+    linears: dict[str, int] = {}
+    for name, shape in tensors.items():
+        kind = _part(name)
+        if name.endswith(".weight") and len(shape) > 1 and kind:
+            parts[kind] += math.prod(shape)
+            if len(shape) == 2:  # the first layer of a vision tower is a convolution: LoRA leaves it out
+                last = name.removesuffix(".weight").rpartition(".")[2]
+                linears[last] = linears.get(last, 0) + sum(shape)
+    return {**parts, "linears": linears}
+
+
+def _text(config: Mapping[str, Any]) -> dict[str, Any]:
+    heads = int(config["num_attention_heads"])
+    head = int(config.get("head_dim") or config["hidden_size"] // heads)
+    return {
+        "vocabulary": int(config["vocab_size"]),
+        "width": int(config["hidden_size"]),
+        "inner": int(config["intermediate_size"]),
+        "layers": int(config["num_hidden_layers"]),
+        "attention_width": heads * head,
+        "kv_width": int(config["num_key_value_heads"]) * head,
+    }
+
+
+def _vision(config: Mapping[str, Any]) -> dict[str, Any]:
+    depth = int(config["depth"])
+    return {
+        "vision_layers": depth,
+        "vision_full": len(config["fullatt_block_indexes"]) if "fullatt_block_indexes" in config else depth,
+        "vision_width": int(config["hidden_size"]),
+        "patch": int(config["patch_size"]),
+        "merge": int(config["spatial_merge_size"]),
+    }
 
 
 def _part(name: str) -> str:
@@ -129,7 +144,7 @@ def of_folder(folder: Path) -> Shape:
     """The shape of the model in a folder, from its config and the headers of its safetensors.
 
     Raises:
-        UserError: where a file is missing, damaged, or of another kind of model.
+        UserError: where a file is missing or damaged.
     """
     from safetensors import SafetensorError, safe_open
 

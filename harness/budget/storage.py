@@ -9,19 +9,19 @@ STATES = 2  # the next one is written before the last one is removed
 ROWS = 40_000  # bytes of one cell's replies and marks at the twin's size, as parquet
 
 
-def checkpoint(parameters: int, adapter: int = 0) -> int:
-    """Bytes of a checkpoint in fp32: all parameters, or the adapter alone."""
-    return FP32 * (adapter or parameters)
+def checkpoint(parameters: int) -> int:
+    """Bytes of a checkpoint in fp32: of all parameters, or of an adapter's."""
+    return FP32 * parameters
 
 
-def states(parameters: int, adapter: int = 0) -> int:
-    """Bytes of the resume states at the moment when there are two."""
-    return STATES * STATE * (adapter or parameters)
+def states(trained: int) -> int:
+    """Bytes of the resume states at the moment when there are two, for so many trained parameters."""
+    return STATES * STATE * trained
 
 
-def of(parameters: int, checkpoints: int, cells: int, adapter: int = 0) -> int:
-    """Bytes at most: a checkpoint for each stage and one that is being written, the states, and the cells' rows."""
-    return (checkpoints + 1) * checkpoint(parameters, adapter) + states(parameters, adapter) + cells * ROWS
+def of(kept: int, trained: int, checkpoints: int, cells: int) -> int:
+    """Bytes at most: a checkpoint of ``kept`` parameters a stage and one being written, the states, and cells' rows."""
+    return (checkpoints + 1) * checkpoint(kept) + states(trained) + cells * ROWS
 
 
 __all__ = ["checkpoint", "of", "states"]

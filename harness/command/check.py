@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import shutil
@@ -22,8 +21,6 @@ from harness.store.environment import unfit_versions, versions
 from harness.values import cut
 
 LEAST_FREE = 2 * 10**9
-# Training holds weights, gradients and AdamW's two moments, and beside them the frozen reference of a KL term.
-COPIES, FP32_BYTES = 5, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,49 +137,33 @@ def model(scale: Scale) -> str:
     return f"{folder} ({in_words(size)} of weights)"
 
 
-def memory(scale: Scale) -> str:
-    """Whether training a scale's model fits the one device that holds it, activations not counted.
+def memory(scale: Scale, paradigms: Sequence[Paradigm] = ()) -> str:
+    """Whether training a scale's model fits this machine, in one of the paradigms at least; all without naming them.
 
     Raises:
-        UserError: where the model is missing, or does not fit.
+        UserError: where the model is missing, or none of them fits.
     """
-    from harness.scales import model_folder
+    from harness.budget.hardware import this_machine
+    from harness.command import price
 
-    wanted = COPIES * FP32_BYTES * parameters(model_folder(scale))
-    name, here = _device_memory()
-    if wanted > here:
-        raise UserError(
-            f"training the model of scale {scale.name} takes {in_words(wanted)}, {name} has {in_words(here)}:"
-            " use a larger device or a smaller model"
-        )
-    return f"{in_words(wanted)} for training, {name} has {in_words(here)}"
-
-
-def parameters(folder: Path) -> int:
-    """How many numbers the safetensors of a folder hold; their headers alone are read.
-
-    Raises:
-        UserError: where a file is damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    total = 0
-    for path in folder.glob("*.safetensors"):
+    here, fit, refused = this_machine(), [], []
+    for one in paradigms or [registry.typed(Paradigm, name) for name in registry.names("paradigm")]:
+        if not price.trains_here(one) or not price.learns_at(one, scale):
+            continue
+        priced = price.of(one, scale, here)
         try:
-            with safe_open(path, framework="numpy") as weights:
-                total += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
-        except SafetensorError as error:
-            raise UserError(f"{path} is damaged ({error}): download or copy the model again") from error
-    return total
-
-
-def _device_memory() -> tuple[str, int]:
-    """What a model is trained on, the first GPU or else the machine itself, and its memory in bytes."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "the GPU", torch.cuda.get_device_properties(0).total_memory
-    return "this machine", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            price.refuse_memory(priced, f"training {one.name} at scale {scale.name}")
+        except UserError as fault:
+            refused.append((one.name, fault))
+        else:
+            fit.append((priced.memory.peak, one.name))
+    if refused and not fit:
+        raise refused[0][1]
+    if not fit:
+        return "not known: its learner trains by means of its own"
+    most, name = max(fit)
+    without = f"; too little for {', '.join(name for name, _ in refused)}" if refused else ""
+    return f"{in_words(int(most))} at the peak of {name}, {here.name} has {in_words(here.card.memory)}{without}"
 
 
 def items(stream: Stream, data: Path | None, allowed: int = 0) -> str:

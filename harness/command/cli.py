@@ -22,6 +22,7 @@ from harness.command.flags import (
     RUNS,
     SEEDS,
     DataFlag,
+    HardwareFlag,
     LimitFlag,
     OutFlag,
     ParadigmFlag,
@@ -108,7 +109,7 @@ def run_command(
     check.fit_versions()
     check.writable(out)
     check.model(asked.scale)
-    check.memory(asked.scale)
+    check.memory(asked.scale, (asked.paradigm,))
     if skip_broken:
         asked = settled(asked, skip_broken, print)
     planned = plan.of(asked, out)
@@ -140,16 +141,20 @@ def plan_command(
     skip_broken: SkipFlag = 0,
     suites: SuitesFlag = "native",
     plugin: PluginFlag = None,
+    hardware: HardwareFlag = None,
 ) -> None:
-    """Say what a run will do and cost, before it does it."""
+    """Say what a run will do and take, before it does it: steps, rollouts, memory, disk and time."""
     asked = request(paradigm, seq, scale, seed, limit, data, split, plugin, suites)
     between("--skip-broken", skip_broken, 0, LIMITS)
     from harness.broken_items import settled
+    from harness.budget.hardware import named
     from harness.command import plan, printing
 
     if skip_broken:
         asked = settled(asked, skip_broken, print, pictures=False)
-    printing.plan(printing.console(), plan.of(asked, out))
+    planned = plan.of(asked, out, None if hardware is None else named(hardware))
+    printing.plan(printing.console(), planned)
+    plan.refuse(planned, out)
 
 
 @app.command("list")

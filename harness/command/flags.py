@@ -36,6 +36,9 @@ SuitesFlag = Annotated[
 PluginFlag = Annotated[
     list[Path] | None, typer.Option("--plugin", help="A Python file with tasks or paradigms of your own; repeatable.")
 ]
+HardwareFlag = Annotated[
+    str | None, typer.Option("--hardware", help="Plan for cpu, or cards such as 8xh100-80gb; this machine without it.")
+]
 ResultsFlag = Annotated[Path, typer.Option("--results", help="The folder of published results.")]
 RunName = Annotated[str, typer.Argument(help="A run's id: see `harness runs list`.", metavar="RUN")]
 ScorerFlag = Annotated[str, typer.Option("--scorer", help="A second scorer of the tasks, such as single.")]

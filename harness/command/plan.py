@@ -5,52 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from harness.broken_items import settled
-from harness.command.check import in_words
-from harness.core import Observation, Run, Scale, Stage, Task, UserError, Work
-from harness.run_inputs import (
-    asked_examples,
-    cells_of,
-    observations,
-    run_id,
-    run_stages,
-    run_suites,
-    run_tasks,
-    suite_examples,
-    training_examples,
-    training_items,
-)
-from harness.scales import model_folder
+from harness.budget.hardware import Hardware, this_machine
+from harness.command import counts, price
+from harness.command.check import in_words, room
+from harness.command.price import Price
+from harness.command.units import Units, units_of
+from harness.core import Observation, Run, Stage, Task, UserError, Work
+from harness.run_inputs import cells_of, observations, run_id, run_stages, run_tasks
 from harness.store.checkpoints import Store
-from harness.store.housekeeping import RunInfo, list_runs
 from harness.store.lineage import MANIFEST
-from harness.store.record import RunRecord, read_costs, read_record
-from harness.values import is_number
+from harness.store.record import RunRecord, read_record
 
-ROWS_BYTES = 40_000  # of one cell's replies and marks at the twin's size, as parquet
-LEAST_STEPS = 16  # shorter stages mostly show what it takes to load a library
-LEAST_EVALUATION = 5.0  # seconds, likewise
-RESUME_COPIES = 4  # weights, two moments of AdamW, and the copy being written: all fp32
 LOADING = 10.0  # seconds until torch, transformers and TRL are there
-
-
-@dataclass(frozen=True, kw_only=True)
-class Units:
-    """Seconds by name: of a learner's step, of an example that is selected, of an item asked in a style."""
-
-    seconds: Mapping[str, float]
-    source: str
-
-    def of(self, name: str) -> float:
-        """What one unit of that name takes; the costliest known one where it was never measured."""
-        return self.seconds.get(name, max(self.seconds.values(), default=0.0))
-
-    def of_item(self, style: str, scale: Scale) -> float:
-        """What an item asked in a style takes; as in the scale's costliest style where it was never measured."""
-        known = [self.seconds[name] for name in scale.decodings if name in self.seconds]
-        return self.seconds.get(style, max(known, default=self.of(style)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +40,8 @@ class Plan:
     """A run's stages and totals.
 
     ``cells`` counts evaluations, ``cells_stored`` those that the run has done before, ``cell_items`` the items of the
-    largest. ``evaluation_seconds`` are those of all cells.
+    largest, ``asked`` the replies of all of them. ``evaluation_seconds`` are those of all cells. ``price`` says what
+    the model takes on the hardware; None where it is neither here nor known.
     """
 
     title: str
@@ -80,9 +49,12 @@ class Plan:
     cells: int
     cells_stored: int
     cell_items: int
+    asked: int
     evaluation_seconds: float
     disk_bytes: int
     notes: tuple[str, ...]
+    hardware: Hardware
+    price: Price | None
 
     @property
     def optimiser_steps(self) -> int:
@@ -93,6 +65,16 @@ class Plan:
     def rollouts(self) -> int:
         """Sampled replies of all stages, the filter's included."""
         return sum(stage.rollouts for stage in self.stages)
+
+    @property
+    def sampled_tokens(self) -> int:
+        """Tokens of these replies, at most."""
+        return sum(stage.sampled_tokens for stage in self.stages)
+
+    @property
+    def device_hours(self) -> float:
+        """Hours of all cards, or of the processor, for what is left."""
+        return self.wall_seconds / 3600 * self.hardware.count
 
     @property
     def seconds(self) -> float:
@@ -115,30 +97,55 @@ class Plan:
         return in_words(self.disk_bytes)
 
 
-def of(run: Run, out: Path) -> Plan:
+def of(run: Run, out: Path, hardware: Hardware | None = None) -> Plan:
     """The plan of a run whose store is ``out``: counts are exact, or upper bounds where something ends early.
+
+    Without ``hardware`` it is this machine's. Official data that is not here is counted as published.
 
     Raises:
         UserError: where the run cannot be, or its official data cannot be read.
     """
-    settled(run, pictures=False)
-    store, record = Store(out), _begun(run, out)
-    units = units_of(run, store)
+    hardware = hardware or this_machine()
+    priced, unknown = _priced(run, hardware)
+    missing = counts.missing(run)
+    if not missing and (run.data is None or priced is None or priced.here):
+        settled(run, pictures=False)
+    named = run.data is not None or not missing
+    store, record = Store(out), _begun(run, out) if named else None
+    units = units_of(run, store, priced)
     tasks, cells = run_tasks(run), cells_of(observations(run))
     stages = tuple(_stage(run, stage, tasks, units, _stored(record, store)) for stage in run_stages(run))
-    items = {name: _test_items(run, task) for name, task in tasks.items()}
-    items |= {name: len(suite_examples(run, suite)) for name, suite in run_suites(run).items()}
-    model_bytes, missing = _model_bytes(run)
+    items, styles = counts.asked(run), tuple(run.scale.decodings)
     return Plan(
         title=f"{run.paradigm.name} on {run.stream.name}, scale {run.scale.name}, seed {run.seed}",
         stages=stages,
         cells=len(cells),
-        cells_stored=_cells_there(cells, out / run_id(run) / "replies"),
+        cells_stored=_cells_there(cells, out / run_id(run) / "replies") if named else 0,
         cell_items=max(items.values()),
-        evaluation_seconds=sum(items[cell.name] * units.of_item(cell.style, run.scale) for cell in cells),
-        disk_bytes=model_bytes * (len(stages) + RESUME_COPIES) + len(cells) * ROWS_BYTES,
-        notes=(*_notes(run, units), *missing),
+        asked=sum(items[cell.name] for cell in cells),
+        evaluation_seconds=sum(items[cell.name] * units.of_item(cell.style, styles, cell.name) for cell in cells),
+        disk_bytes=price.disk(run, priced, len(stages), len(cells)) if priced else 0,
+        notes=(*_notes(run, units, missing), *unknown),
+        hardware=hardware,
+        price=priced,
     )
+
+
+def refuse(planned: Plan, out: Path) -> None:
+    """Raise UserError where memory cannot suffice, or the disk of ``out`` where the run is meant for this machine."""
+    if planned.price is not None:
+        price.refuse_memory(planned.price, planned.title)
+    if planned.hardware.here:
+        room(out, planned.disk_bytes)
+
+
+def _priced(run: Run, hardware: Hardware) -> tuple[Price | None, tuple[str, ...]]:
+    """What the model takes there; none and a note where it is unknown, for a plan may be made before it is here."""
+    try:
+        price.shape_of(run.scale)
+    except UserError as error:
+        return None, (f"no memory, no disk of checkpoints and no time: {error}",)
+    return price.of(run.paradigm, run.scale, hardware), ()
 
 
 def _cells_there(cells: tuple[Observation, ...], folder: Path) -> int:
@@ -148,12 +155,15 @@ def _cells_there(cells: tuple[Observation, ...], folder: Path) -> int:
     return sum(file_name(cell) in there for cell in cells)
 
 
-def _notes(run: Run, units: Units) -> Iterator[str]:
-    yield f"time: from {units.source}"
+def _notes(run: Run, units: Units, missing: tuple[str, ...]) -> Iterator[str]:
+    if units.source:
+        yield f"time: from {units.source}"
+    if missing:
+        yield f"not here, and counted as published: {', '.join(missing)}"
     if run.paradigm.select is not None:
         yield "the selector may drop items: steps and rollouts are upper bounds"
     for name in (run.paradigm.learner.name, *([run.paradigm.select.name] if run.paradigm.select else [])):
-        if name not in units.seconds:
+        if units.seconds and not units.knows(name):
             yield f"{name} has no known cost: it is counted as the costliest that is known"
     if run.limit is not None:
         yield "with --limit this is a trial: it cannot be published"
@@ -161,42 +171,26 @@ def _notes(run: Run, units: Units) -> Iterator[str]:
 
 def _stage(run: Run, stage: Stage, tasks: Mapping[str, Task], units: Units, stored: frozenset[str]) -> StagePlan:
     scale, paradigm = run.scale, run.paradigm
-    if run.data is None:
-        distinct = training_items(run, stage)
-    else:  # how much official data there is shows only when it is read
-        distinct = {name: len(examples) for name, examples in training_examples(run, stage, tasks).items()}
-    shown = sum(count * run.stream.epochs[name] for name, count in distinct.items())
-    work = paradigm.learner.work(shown, paradigm, scale)
-    items, sampled, seconds = sum(distinct.values()), Work(), work.steps * units.of(paradigm.learner.name)
+    distinct = counts.training(run, stage, tasks)
+    shown = {name: count * run.stream.epochs[name] for name, count in distinct.items()}
+    presented = sum(shown.values())
+    work = paradigm.learner.work(presented, paradigm, scale)
+    # an update's cost is that of its tasks' items, each task with its part of the stage
+    step = sum(units.of(paradigm.learner.name, name) * count / presented for name, count in shown.items())
+    items, sampled, seconds = sum(distinct.values()), Work(), work.steps * step
     if paradigm.select is not None:
         sampled = paradigm.select.work(items, paradigm, scale)
-        seconds += items * units.of(paradigm.select.name)
+        seconds += sum(count * units.of(paradigm.select.name, name) for name, count in distinct.items())
     return StagePlan(
         name=stage.name,
         tasks=stage.tasks,
-        items=shown,
+        items=presented,
         optimiser_steps=work.steps,
         rollouts=work.rollouts + sampled.rollouts,
         sampled_tokens=work.sampled_tokens + sampled.sampled_tokens,
         seconds=0.0 if stage.name in stored else seconds,
         stored=stage.name in stored,
     )
-
-
-def _test_items(run: Run, task: Task) -> int:
-    """The items of one cell of a task or suite."""
-    if run.data is not None:
-        return len(asked_examples(run, task))
-    bounds = [bound for bound in (run.limit, run.scale.test_items, task.twin_items) if bound is not None]
-    return min(bounds)
-
-
-def _model_bytes(run: Run) -> tuple[int, tuple[str, ...]]:
-    """The size of the model's weights; 0 and a note where they are not here, for a plan may be made before."""
-    try:
-        return sum(path.stat().st_size for path in model_folder(run.scale).glob("*.safetensors")), ()
-    except UserError as error:
-        return 0, (f"disk without checkpoints: {error}",)
 
 
 def _begun(run: Run, out: Path) -> RunRecord | None:
@@ -216,47 +210,4 @@ def _stored(record: RunRecord | None, store: Store) -> frozenset[str]:
     return frozenset(stage.name for stage in stages if record.finished or (made / str(stage.key) / MANIFEST).is_file())
 
 
-def units_of(run: Run, store: Store) -> Units:
-    """What steps and items cost: medians over the runs of this scale in the store, else what the scale says."""
-    found: dict[str, list[float]] = {}
-    for info in list_runs(store)[0]:
-        if info.record.scale.get("name") == run.scale.name:
-            for kind, seconds in _measured(run, info):
-                found.setdefault(kind, []).append(seconds)
-    if not found:
-        return Units(seconds=run.scale.seconds, source=f"what scale {run.scale.name} declares, measured on one core")
-    middle = {kind: median(values) for kind, values in found.items()}
-    slower = middle.pop("evaluation", 1.0)
-    styles = {style: run.scale.seconds[style] * slower for style in run.scale.decodings if style in run.scale.seconds}
-    source = f"earlier runs of scale {run.scale.name} in {store.root}"
-    return Units(seconds={**run.scale.seconds, **styles, **middle}, source=source)
-
-
-def _measured(run: Run, info: RunInfo) -> Iterator[tuple[str, float]]:
-    """Seconds a step by learner and a selected item by selector; how much slower than declared evaluation was."""
-    try:
-        costs = read_costs(info.folder)
-    except UserError:
-        return
-    select = info.record.paradigm.get("select") or {}
-    usual: dict[str, float] = {}
-    asked = info.record.scale.get("test_items") or 0
-    for cell in cells_of(info.record.observations):
-        usual[str(cell.stage)] = usual.get(str(cell.stage), 0.0) + asked * run.scale.seconds.get(cell.style, 0.0)
-    for index, stage in costs.stages.items():
-        steps, seconds, items, evaluation, selecting = (
-            _number(stage, name)
-            for name in ("optimiser_steps", "seconds", "items", "evaluation_seconds", "filter_seconds")
-        )
-        if steps >= LEAST_STEPS and seconds:
-            yield str(info.record.paradigm["learner"]["name"]), seconds / steps
-        if selecting and items:
-            yield str(select.get("name")), selecting / items
-        if info.finished and evaluation and usual.get(index, 0.0) >= LEAST_EVALUATION:
-            yield "evaluation", evaluation / usual[index]
-
-
-def _number(stage: Mapping[str, object], name: str) -> float:
-    """A number of a stage's costs; 0 where there is none, or something that is no number."""
-    value = stage.get(name)
-    return float(value) if isinstance(value, (int, float)) and is_number(value) else 0.0
+__all__ = ["Plan", "StagePlan", "of", "refuse"]

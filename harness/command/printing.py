@@ -19,6 +19,7 @@ from harness.values import cut
 if TYPE_CHECKING:
     from harness.command.check import Finding
     from harness.command.plan import Plan
+    from harness.command.price import Price
     from harness.core import Detail
     from harness.results.leaderboard import Entry
     from harness.results.matrix import AccuracyMatrix
@@ -154,11 +155,50 @@ def plan(screen: Console, planned: Plan) -> None:
             "yes" if stage.stored else "no",
         )  # fmt: skip
     show(screen, planned.title, table)
-    screen.print(plan_line(planned))
+    screen.print(plan_line(planned), soft_wrap=True)
     cells = f"{planned.cells - planned.cells_stored:,} of {planned.cells:,} cells"
     screen.print(f"evaluation: about {duration(planned.evaluation_left)} for {cells}", soft_wrap=True)
+    screen.print(
+        f"tokens: at most {planned.sampled_tokens:,} in {planned.rollouts:,} rollouts; {planned.asked:,} replies are"
+        " evaluated",
+        soft_wrap=True,
+    )
+    cards = planned.hardware
+    unit = "processor-hours" if cards.on_cpu else "GPU-hours"
+    screen.print(f"hardware: {told(cards.name)}, {planned.device_hours:,.1f} {unit}", soft_wrap=True)
+    if planned.price is not None:
+        memory(screen, planned.price)
     for note in planned.notes:
         screen.print(told(note), soft_wrap=True)
+
+
+def memory(screen: Console, price: Price) -> None:
+    """What lies on a card at its peak, by part, in GB: while it trains, while replies are sampled, while it loads."""
+    if not price.memory.training:
+        screen.print("memory: not planned, for the learner trains by means of its own", soft_wrap=True)
+        return
+    phases = {
+        name: parts
+        for name in ("training", "sampling", "loading")
+        if (parts := getattr(price.memory, name)) and (name != "loading" or price.way.devices > 1)
+    }
+    table = grid(["GB on a card" if not price.hardware.on_cpu else "GB", *phases])
+    for part in dict.fromkeys(part for parts in phases.values() for part in parts):
+        cells = [f"{parts[part] / 1e9:,.2f}" if part in parts else ABSENT for parts in phases.values()]
+        table.add_row(part, *cells)
+    table.add_row("[bold]sum[/bold]", *(f"[bold]{sum(parts.values()) / 1e9:,.2f}[/bold]" for parts in phases.values()))
+    size = price.hardware.card.memory / 1e9
+    show(screen, f"Memory at its peak, of {size:,.1f} GB on {price.hardware.name}: {price.verdict}", table)
+    share = price.memory.vllm_share(price.hardware.card.memory)
+    if share is not None and price.verdict != "no":
+        screen.print(f"vLLM: a share of {share:.2f} of each card beside the rest", soft_wrap=True)
+    if not price.hardware.on_cpu:
+        screen.print(f"host: about {price.host / 1e9:,.0f} GB of memory for {price.way.devices} ranks", soft_wrap=True)
+    screen.print(
+        "memory: 16 bytes a trained parameter (fp32 weight, gradient, AdamW's moments) spread over the cards; what"
+        " activations and vLLM take is an estimate, so more than four fifths of a card is called tight",
+        soft_wrap=True,
+    )
 
 
 def matrix(screen: Console, a: AccuracyMatrix, title: str) -> None:

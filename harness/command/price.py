@@ -1,0 +1,255 @@
+"""What a run takes on given hardware, by the model of ``harness.budget``: memory, host, disk, seconds of a unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from harness.budget import compute, memory, shape, storage
+from harness.budget.compute import REPLY_SHARE, Lengths, Passes
+from harness.budget.hardware import Hardware
+from harness.budget.known_models import KNOWN
+from harness.budget.memory import Memory, Way
+from harness.budget.shape import Shape
+from harness.command.check import in_words
+from harness.core import OWN_STYLE, Paradigm, Run, Scale, UserError
+from harness.run_inputs import run_styles, run_suites
+from harness.scales import model_folder
+
+MANY = 2**20  # presentations, to learn what an update is made of
+TRANSFORMERS = "transformers"
+VLLM_AT_ONCE = 256  # sequences that vLLM samples at a time, where its cache has room
+# Tokens of a prompt's text with the chat template, and pixels of its picture: the twin's as its tokenizer makes them;
+# of official data as Qwen2.5-VL's processor made COCO's, TextVQA's and VizWiz' pictures, others as their mean.
+TWIN_TEXT, OFFICIAL_TEXT = 23, 128
+PIXELS = {"gqa": 307_200, "pope": 307_200, "textvqa": 780_000, "vizwiz": 960_000, "mmlu-pro": 0}
+OTHER_PIXELS = 682_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """A run's model on some hardware: its shape, how it is trained there, and the memory that this takes.
+
+    The memory is empty where a learner trains by means of its own. ``host`` is what all processes take of the host's
+    memory. ``here`` is False where the model's files are not.
+    """
+
+    hardware: Hardware
+    shape: Shape
+    way: Way
+    memory: Memory
+    host: float
+    here: bool
+
+    @property
+    def verdict(self) -> str:
+        """Whether the memory suffices: fits, tight or no."""
+        return self.memory.verdict(self.hardware.card.memory)
+
+
+def of(paradigm: Paradigm, scale: Scale, cards: Hardware) -> Price:
+    """The price of a paradigm at a scale.
+
+    Raises:
+        UserError: where the model is neither here nor known, or the scale wants more GPUs than there are.
+    """
+    model, here = shape_of(scale)
+    way = way_of(paradigm, scale, model, cards)
+    ours = trains_here(paradigm)
+    return Price(
+        hardware=cards,
+        shape=model,
+        way=way,
+        memory=memory.of(model, way) if ours else Memory(training={}, sampling={}, loading={}),
+        host=memory.host(model, way, math.ceil(_rollout_batch(paradigm, scale) / way.devices)) if ours else 0.0,
+        here=here,
+    )
+
+
+def trains_here(paradigm: Paradigm) -> bool:
+    """Whether this project's trainers train it: a learner that does not obey the precision has means of its own."""
+    return "precision" in paradigm.learner.obeys
+
+
+def learns_at(paradigm: Paradigm, scale: Scale) -> bool:
+    """Whether a scale has what a paradigm needs: a learning rate for its learner and a decoding for its style."""
+    rated = "rates" not in paradigm.learner.obeys or paradigm.learner.name in scale.rates
+    return rated and paradigm.style.name in scale.decodings
+
+
+def shape_of(scale: Scale) -> tuple[Shape, bool]:
+    """The shape of a scale's model, and whether its files are here.
+
+    Raises:
+        UserError: where they are not, and its shape is not known either.
+    """
+    try:
+        return shape.of_folder(model_folder(scale)), True
+    except UserError:
+        if scale.model not in KNOWN:
+            raise
+        return KNOWN[scale.model], False
+
+
+def way_of(paradigm: Paradigm, scale: Scale, model: Shape, cards: Hardware) -> Way:
+    """How a stage is trained there, from what the learner says that an update is made of."""
+    devices = max(1, scale.ranks)
+    if devices > cards.count and not (cards.on_cpu and devices == 1):
+        raise UserError(
+            f"scale {scale.name} trains on {devices} GPUs, and {cards.name} has {0 if cards.on_cpu else cards.count}:"
+            " use another scale, or hardware with as many"
+        )
+    learner, half = paradigm.learner, scale.precision == "bfloat16" and not cards.on_cpu
+    work = learner.work(MANY, paradigm, scale)
+    group = max(1, round(work.rollouts / MANY))
+    update = math.ceil((work.rollouts or MANY) / max(1, work.steps))
+    mine = max(1, update // devices)
+    micro = min(scale.micro_batch or mine, mine)
+    new = scale.decodings[paradigm.style.name].max_new_tokens
+    together = min(group, micro) if shares_prefix(paradigm) else 1
+    rows, row = math.ceil(micro / together), scale.max_prompt_tokens + together * new
+    adapter = adapter_of(paradigm)
+    pictures = math.ceil(_rollout_batch(paradigm, scale) / devices)
+    return Way(
+        devices=devices,
+        adapter=model.adapter(adapter.rank, adapter.targets) if adapter and model.known else 0,
+        half=half,
+        tokens=rows * row,
+        row=row,
+        pictures=rows,
+        pixels=scale.max_pixels,
+        reference=(2 if devices > 1 and half else 4) if judges(paradigm) and adapter is None else 0,
+        kept=pictures if work.rollouts else 0,
+        replies=("vllm" if scale.engine != TRANSFORMERS else TRANSFORMERS) if work.rollouts else "",
+        at_once=pictures * group,
+        length=scale.max_prompt_tokens + new,
+    )
+
+
+def adapter_of(paradigm: Paradigm) -> Any:
+    """The low-rank adapter that a paradigm trains; None where it trains all weights."""
+    return getattr(paradigm, "adapter", None)
+
+
+def shares_prefix(paradigm: Paradigm) -> bool:
+    """Whether the replies to a prompt are scored in one sequence: such a learner obeys the layout of attention."""
+    return "attention" in paradigm.learner.obeys
+
+
+def judges(paradigm: Paradigm) -> bool:
+    """Whether a frozen reference scores what was sampled."""
+    return paradigm.kl > 0 and "kl" in paradigm.learner.obeys
+
+
+def _rollout_batch(paradigm: Paradigm, scale: Scale) -> int:
+    """The prompts of a rollout batch."""
+    several = "updates_per_rollout_batch" in paradigm.learner.obeys
+    return scale.prompts_per_update * (scale.updates_per_rollout_batch if several else 1)
+
+
+def units(run: Run, price: Price) -> dict[str, float]:
+    """Seconds of a learner's step, of an item that is selected, and of one that is asked in a style; by task.
+
+    Keys are the unit's name and the task's; empty where the card's speed or the model's shape is not known.
+    """
+    if not price.shape.known or not price.hardware.card.flops:
+        return {}
+    return dict(_units(run, price))
+
+
+def _units(run: Run, price: Price) -> Iterator[tuple[str, float]]:
+    paradigm, scale = run.paradigm, run.scale
+    official = scale.train_items is None or run.data is not None
+    new = scale.decodings[paradigm.style.name].max_new_tokens
+    for name in run.stream.tasks:
+        lengths = _lengths(name, price, scale, official, new)
+        yield f"{paradigm.learner.name} {name}", _step(lengths, run, price)
+        if paradigm.select is not None:
+            yield f"{paradigm.select.name} {name}", _sampled(lengths, price, scale, scale.rollouts)
+    for name in dict.fromkeys((*run.stream.tasks, *run.stream.general)):
+        for style in run_styles(run):
+            lengths = _lengths(name, price, scale, official, scale.decodings[style].max_new_tokens)
+            yield f"{style} {name}", _sampled(lengths, price, scale, 1)
+    for name, suite in run_suites(run).items():
+        lengths = _lengths(suite.stands_for, price, scale, official, suite.decoding_at(scale).max_new_tokens)
+        text = max(lengths.text, suite.max_prompt_tokens / 4)  # worked examples stand before the question
+        longer = Lengths(text=text, patches=lengths.patches, reply=lengths.reply)
+        yield f"{OWN_STYLE} {name}", _sampled(longer, price, scale, 1)
+
+
+def _lengths(name: str, price: Price, scale: Scale, official: bool, new: int) -> Lengths:
+    """The mean lengths of a task's prompts and of their replies."""
+    pixels = PIXELS.get(name, OTHER_PIXELS) if official else scale.max_pixels
+    inside = min(max(pixels, scale.min_pixels), scale.max_pixels) if pixels else 0
+    patches = price.shape.patches(inside) if inside else 0
+    return Lengths(text=OFFICIAL_TEXT if official else TWIN_TEXT, patches=patches, reply=REPLY_SHARE * new)
+
+
+def _step(lengths: Lengths, run: Run, price: Price) -> float:
+    """Seconds of an update on the cards that train, with the replies that it learns from."""
+    paradigm, scale, way = run.paradigm, run.scale, price.way
+    work = paradigm.learner.work(MANY, paradigm, scale)
+    group, prompts = max(1, round(work.rollouts / MANY)), MANY / max(1, work.steps)
+    several = scale.updates_per_rollout_batch > 1 and "updates_per_rollout_batch" in paradigm.learner.obeys
+    plain = (several + judges(paradigm)) if work.rollouts else 0
+    passes = Passes(plain=plain, frozen=way.adapter > 0, half=way.half)
+    cards = _of_cards(price.hardware, way.devices)
+    learned = compute.trained(price.shape, lengths, prompts, group, passes, shares_prefix(paradigm))
+    sampled = _sampled(lengths, price, scale, group, cards) * prompts if work.rollouts else 0.0
+    return compute.seconds(cards, learned) + sampled
+
+
+def _sampled(lengths: Lengths, price: Price, scale: Scale, replies: int, cards: Hardware | None = None) -> float:
+    """Seconds of sampling so many replies to a prompt, on all cards or on those that train."""
+    batch = scale.eval_batch
+    if scale.engine != TRANSFORMERS and not price.hardware.on_cpu:
+        token = 2 * price.shape.kv_values * (lengths.prompt(price.shape) + lengths.reply)
+        share = price.memory.vllm_share(price.hardware.card.memory) or memory.MOST_SHARE
+        room = share * price.hardware.card.memory - 2 * price.shape.parameters
+        batch = max(1, min(VLLM_AT_ONCE, int(room / token)))
+    return compute.sampling(price.shape, cards or price.hardware, lengths, 1, replies, batch, half=price.way.half)
+
+
+def assumed(price: Price) -> str:
+    """What the modelled seconds stand on, in words; empty where there are none."""
+    card = price.hardware.card
+    if not price.shape.known or not card.flops:
+        return ""
+    if price.hardware.on_cpu:
+        return f"a model: {card.flops / 1e9:.0f} GFLOP/s, which one thread reached in {card.source}"
+    return (
+        f"a model: {card.share:.0%} of {card.flops / 1e12:.0f} TFLOP/s and of {card.bandwidth / 1e12:.2f} TB/s a card"
+        f" ({card.source}), replies {REPLY_SHARE:.0%} as long as they may be; not measured on GPUs"
+    )
+
+
+def _of_cards(cards: Hardware, count: int) -> Hardware:
+    return Hardware(card=cards.card, count=count, host=cards.host, here=cards.here)
+
+
+def disk(run: Run, price: Price, stages: int, cells: int) -> int:
+    """Bytes of a run's checkpoints, resume states and rows."""
+    adapter, trained = adapter_of(run.paradigm), price.way.adapter or price.shape.parameters
+    kept = trained if adapter and adapter.keep == "adapter" else price.shape.parameters
+    return storage.of(kept, trained, stages, cells)
+
+
+def refuse_memory(price: Price, name: str) -> None:
+    """Raise UserError where a card's memory, or the host's, cannot suffice."""
+    cards, wanted = price.hardware, in_words(int(price.memory.peak))
+    if price.verdict == "no":
+        where = "this machine" if cards.here and cards.on_cpu else f"a card of {cards.name}"
+        raise UserError(
+            f"{name} takes {wanted} of memory at its peak, {where} has {in_words(cards.card.memory)}:"
+            " use larger cards, a scale with more ranks, a paradigm with an adapter, or a smaller model"
+        )
+    if cards.host is not None and not cards.on_cpu and price.host > cards.host:
+        raise UserError(
+            f"{name} takes {in_words(int(price.host))} of the host's memory, {cards.name} has {in_words(cards.host)}:"
+            " use a host with more"
+        )
+
+
+__all__ = ["Price", "assumed", "disk", "of", "refuse_memory", "shape_of", "units"]

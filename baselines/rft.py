@@ -9,11 +9,12 @@ from baselines.filtering import SOLVABLE
 from harness.asking.engines.transformers import forbidden_tokens, load_processor
 from harness.asking.marking import reward
 from harness.asking.styles import COT, DIRECT
-from harness.core import Example, Job, Learner, Paradigm, Scale, Task, Trained, UserError, Work, replace
+from harness.core import Example, Job, Learner, Lora, Paradigm, Scale, Task, Trained, UserError, Work, replace
+from harness.training.adapters import anchor, is_adapted
 from harness.training.advantages import Advantage, with_advantage
 from harness.training.grpo import held_grpo
 from harness.training.presentations import Row, dataset, presentations, question, rounded
-from harness.training.trainers import load_policy, micro_batches, run_trainer, settings
+from harness.training.trainers import micro_batches, policy, run_trainer, settings
 
 
 def train_grpo(job: Job, **changes: Any) -> Trained:
@@ -113,7 +114,9 @@ def grpo_trainer(job: Job, rate: str = "grpo", advantage: Advantage | None = Non
         train_dataset=dataset(shown, row),
         processing_class=processor,
     )
-    if trainer.ref_model is not None and trainer.ref_model.config._name_or_path != str(job.reference):
+    if is_adapted(trainer.model):
+        anchor(trainer.model, paradigm.reference)
+    elif trainer.ref_model is not None and trainer.ref_model.config._name_or_path != str(job.reference):
         raise RuntimeError(f"the KL reference is {trainer.ref_model.config._name_or_path}, not {job.reference}")
     return trainer
 
@@ -122,10 +125,10 @@ def _policy_beside(job: Job) -> Any:
     """The policy, with its path set to the reference's: TRL loads the KL reference from the policy's path."""
     if job.paradigm.kl and job.reference is None:
         raise ValueError(f"{job.paradigm.name} has a KL term, but the job names no reference")
-    policy = load_policy(job.model)
-    if job.reference is not None:
-        policy.config._name_or_path = str(job.reference)
-    return policy
+    model = policy(job)
+    if job.reference is not None and not is_adapted(model):
+        model.config._name_or_path = str(job.reference)
+    return model
 
 
 def work_grpo(shown: int, paradigm: Paradigm, scale: Scale) -> Work:
@@ -144,7 +147,7 @@ GRPO = Learner(
     work=work_grpo,
     obeys=frozenset(
         {
-            "style", "kl", "reference", "rate", "precision", "rollouts", "prompts_per_update",
+            "style", "kl", "reference", "rate", "adapter", "precision", "rollouts", "prompts_per_update",
             "updates_per_rollout_batch", "decodings", "rates", "min_pixels", "max_pixels", "max_prompt_tokens", "top_p",
             "micro_batch", "attention",
         }
@@ -155,3 +158,5 @@ RFT = Paradigm(name="rft", learner=GRPO, style=COT, kl=0.01, cite="arXiv:2507.05
 RIF_RFT = replace(RFT, name="rif-rft", select=SOLVABLE)
 RFT_NOKL = replace(RFT, name="rft-nokl", kl=0.0)
 RFT_NOCOT = replace(RFT, name="rft-nocot", style=DIRECT)
+# As sft-lora.
+RFT_LORA = replace(RFT, name="rft-lora", adapter=Lora(rank=16, alpha=32), rate=10.0)

@@ -8,9 +8,9 @@ from typing import Any
 from harness.asking.chat import literal
 from harness.asking.engines.transformers import load_processor
 from harness.asking.styles import COT, DIRECT
-from harness.core import Example, Job, Learner, Paradigm, Scale, Task, Trained, Work, joint, replace
+from harness.core import Example, Job, Learner, Lora, Paradigm, Scale, Task, Trained, Work, joint, replace
 from harness.training.presentations import Row, dataset, presentations, question, rounded
-from harness.training.trainers import held, load_policy, micro_batches, refuse_long, run_trainer, settings
+from harness.training.trainers import held, micro_batches, policy, refuse_long, run_trainer, settings
 
 
 def train_sft(job: Job, **changes: Any) -> Trained:
@@ -59,7 +59,7 @@ def sft_trainer(job: Job, **changes: Any) -> Any:
         "padding_free": False,
     }
     trainer = held(SFTTrainer, job)(
-        model=load_policy(job.model),
+        model=policy(job),
         args=SFTConfig(**{**chosen, **changes}),
         train_dataset=dataset(shown, row),
         processing_class=processor,
@@ -111,11 +111,13 @@ LIKELIHOOD = Learner(
     work=work_sft,
     obeys=frozenset(
         {
-            "style", "rate", "precision", "sft_batch", "rates", "min_pixels", "max_pixels", "max_prompt_tokens",
-            "micro_batch",
+            "style", "rate", "adapter", "precision", "sft_batch", "rates", "min_pixels", "max_pixels",
+            "max_prompt_tokens", "micro_batch",
         }
     ),
 )  # fmt: skip
 SFT = Paradigm(name="sft", learner=LIKELIHOOD, style=DIRECT, cite="arXiv:2507.05386")
 SFT_COT = replace(SFT, name="sft-cot", style=COT)
 MTL = replace(SFT, name="mtl", stages=joint)
+# Adapters want about ten times the rate of full fine-tuning; the twin's was not tuned.
+SFT_LORA = replace(SFT, name="sft-lora", adapter=Lora(rank=16, alpha=32), rate=10.0)

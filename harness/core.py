@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.asking.chat import messages
 from harness.job import Job, Trained, Work
+from harness.lora import Lora
 from harness.observed import OWN_STYLE, Cell, Detail, Mark, Observation, Part, ProbeValue, Progress, Reply, Verdict
 from harness.task import SPLITS, Breakdown, BrokenItem, Example, Scorer, Source, Task, broken, collecting
 from harness.values import Checked, UserError, digest, name_of, plain, slug
@@ -209,7 +210,8 @@ class Paradigm:
     """A way to post-train: which data a stage sees, what it keeps, which learner learns and how it asks.
 
     ``kl`` is the coefficient in nats towards ``reference`` ("previous" stage or "base"). ``rate`` multiplies the
-    scale's learning rate for the learner. A field that the learner does not obey must stay as it is.
+    scale's learning rate for the learner. With an ``adapter`` that alone is trained, and no weight of the base. A field
+    that the learner does not obey must stay as it is.
     """
 
     name: str
@@ -220,6 +222,7 @@ class Paradigm:
     kl: float = 0.0
     reference: str = "previous"
     rate: float = 1.0
+    adapter: Lora | None = None
     cite: str = ""
 
     def __post_init__(self) -> None:
@@ -231,7 +234,8 @@ class Paradigm:
         checked.one_of("reference", *REFERENCES)
         checked.number("kl")
         checked.number("rate", above=True)
-        for name in ("kl", "reference", "rate"):
+        checked.kinds(Lora, "adapter", absent=True)
+        for name in ("kl", "reference", "rate", "adapter"):
             if name not in self.learner.obeys and getattr(self, name) != getattr(Paradigm, name):
                 raise UserError(
                     f"Paradigm {self.name!r} sets {name} to {getattr(self, name)!r}, which learner {self.learner.name}"
@@ -344,9 +348,9 @@ def stage_seed(run_seed: int, stage: str) -> int:
 
 
 __all__ = [
-    "OWN_STYLE", "SPLITS", "Breakdown", "BrokenItem", "Cell", "Decoding", "Detail", "Example", "Job", "Learner", "Mark",
-    "Observation", "Paradigm", "Part", "Probe", "ProbeValue", "Progress", "Reply", "Run", "Scale", "Scorer", "Selector",
-    "Source", "Stage", "Stream", "Style", "Suite", "Task", "Trained", "UserError", "Verdict", "Work", "broken",
-    "collecting", "digest", "joint",
-    "messages", "name_of", "one_by_one", "plain", "replace", "slug", "stage_seed",
+    "OWN_STYLE", "SPLITS", "Breakdown", "BrokenItem", "Cell", "Decoding", "Detail", "Example", "Job", "Learner", "Lora",
+    "Mark", "Observation", "Paradigm", "Part", "Probe", "ProbeValue", "Progress", "Reply", "Run", "Scale", "Scorer",
+    "Selector", "Source", "Stage", "Stream", "Style", "Suite", "Task", "Trained", "UserError", "Verdict", "Work",
+    "broken", "collecting", "digest", "joint", "messages", "name_of", "one_by_one", "plain", "replace", "slug",
+    "stage_seed",
 ]  # fmt: skip

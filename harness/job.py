@@ -35,7 +35,8 @@ class Job:
 
     ``examples`` pairs each training example with its task; ``epochs`` says how often each task's are shown.
     ``folder`` keeps the trainer's resume state, which only a job of the same ``key`` reads; ``carry`` is what the stage
-    before handed on; ``report`` shows progress.
+    before handed on; ``base`` is the model that the run starts from, on which an adapter stands (None: ``model``);
+    ``report`` shows progress.
     """
 
     paradigm: Paradigm
@@ -49,6 +50,7 @@ class Job:
     folder: Path
     key: str = ""
     carry: Path | None = None
+    base: Path | None = None
     report: Callable[[Progress], None] = field(default=unheard, compare=False)
 
 

@@ -34,6 +34,7 @@ def train_stage(session: Session, index: int, stage: Stage, parent: Checkpoint, 
         else:
             disk.need_space(session.store.root, space_wanted(parent.path))
             made = select_and_train(session, key, job, parent, reference, inputs)
+    session.store.place(made, base.path)
     verdicts = session.store.verdicts(key)
     if verdicts is not None:
         disk.write(session.folder / f"verdicts-{index}.parquet", to_parquet(Verdict, verdicts, {"stage": key}))
@@ -59,6 +60,7 @@ def prepare(
         seed=stage_seed(run.seed, stage.name),
         folder=session.store.root,
         carry=parent.carried,
+        base=base.path,
     )
     inputs = training_inputs(
         run,

@@ -104,14 +104,16 @@ def cut(text: str, length: int = 200) -> str:
 class Checked:
     """What a noun's ``__post_init__`` refuses with: each method raises UserError naming the object and the field.
 
-    That its name is a slug and its citation a text is looked at for every noun.
+    That its name, where it has one, is a slug and its citation a text is looked at for every noun.
     """
 
     def __init__(self, noun: object) -> None:
         """Remember whose fields are looked at."""
         self.noun = noun
-        self.called = f"{type(noun).__name__} {cut(repr(getattr(noun, 'name', '')))}"
-        self.name("name")
+        self.called = type(noun).__name__
+        if hasattr(noun, "name"):
+            self.called += f" {cut(repr(noun.name))}"
+            self.name("name")
         if hasattr(noun, "cite"):
             self.text("cite")
 

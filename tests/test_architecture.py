@@ -20,7 +20,7 @@ SOURCES = sorted(path for room in (*ROOMS, "tests", "examples", "benchmarks") fo
 HEAVY = {
     "torch", "torchvision", "transformers", "trl", "datasets", "vllm", "lm_eval", "vlmeval", "matplotlib", "seaborn",
     "pandas", "numpy", "scipy", "pyarrow", "PIL", "accelerate", "tokenizers", "safetensors", "huggingface_hub",
-    "math_verify", "imagehash", "datasketch",
+    "math_verify", "imagehash", "datasketch", "peft",
 }  # fmt: skip
 # The folders inside harness/, and which of the others each may import; the files beside them import all but command.
 INNER = {

@@ -17,8 +17,8 @@ from harness.core import Mark, Reply, Verdict
 from harness.scales import TWIN_BASE
 from harness.store.checkpoints import Store
 from harness.store.housekeeping import RunInfo, list_runs
-from harness.store.lineage import weights_digest
 from harness.store.tables import from_parquet
+from harness.weights import weights_digest
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
 ORPHANS = 1.0  # seconds that what a killed run had started may live on

@@ -49,9 +49,10 @@ from harness.results.cells import read_cells
 from harness.runner import run, run_id
 from harness.store.checkpoints import Store
 from harness.store.housekeeping import list_runs
-from harness.store.lineage import load_checkpoint, weights_digest
+from harness.store.lineage import load_checkpoint
 from harness.store.record import RunRecord, read_record
 from harness.store.tables import from_parquet
+from harness.weights import weights_digest
 
 JOBS: list[Job] = []
 

@@ -14,8 +14,8 @@ from baselines.sft import SFT, sft_trainer
 from harness.core import Job, Paradigm, replace
 from harness.laws import small_job
 from harness.scales import TWIN, model_folder
-from harness.store.lineage import model_files
 from harness.training.launch import train
+from harness.weights import model_files
 
 POISON = {"repetition_penalty": 1.5, "no_repeat_ngram_size": 2, "min_new_tokens": 6, "bad_words_ids": [[30]]}
 

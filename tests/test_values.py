@@ -31,7 +31,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.asking.marking import mark
-from harness.core import Example, Stage, UserError, replace
+from harness.core import Example, Lora, Stage, UserError, replace
 from harness.runner import run
 
 SCALE = fake_scale(Path("model"))
@@ -48,6 +48,7 @@ NOUNS: dict[str, Any] = {
     "Decoding": SCALE.decodings["direct"],
     "Suite": SHOUTS,
     "Probe": DRIFT,
+    "Lora": Lora(rank=4, alpha=8, targets=("q_proj", "visual.merger")),
 }
 
 # What each kind of field may not be; None, True, a list and NaN among them wherever they are wrong.
@@ -104,6 +105,7 @@ BAD: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "name": NAMES, "learner": st.sampled_from([None, "sft", learn_slowly]), "style": st.sampled_from([None, "cot"]),
         "stages": NO_FUNCTIONS, "select": st.sampled_from(["half", 1, learn_slowly]), "kl": BELOW,
         "reference": st.sampled_from(["bace", None, 1, ["base"]]), "rate": BELOW | st.just(0), "cite": TEXTS,
+        "adapter": st.sampled_from([8, "lora", learn_slowly, {"rank": 8}]),
     },
     "Learner": {
         "name": NAMES, "version": COUNTS, "train": NO_FUNCTIONS, "work": NO_FUNCTIONS, "obeys": OBEYS,
@@ -120,6 +122,11 @@ BAD: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "ask": NO_FUNCTIONS, "mark": NO_FUNCTIONS, "cite": TEXTS, "stands_for": TEXTS,
         "breakdown": FUNCTIONS, "max_prompt_tokens": COUNTS,
         "decodings": st.sampled_from([None, {"fake": 8}, ["fake"]]),
+    },
+    "Lora": {
+        "rank": COUNTS, "alpha": BELOW | st.just(0),
+        "targets": TUPLES.filter(lambda value: value != ("Coins",)) | st.sampled_from([(), "all-linear", ("a b",)]),
+        "keep": st.sampled_from(["both", None, 1, True]),
     },
     "Probe": {
         "name": NAMES, "version": COUNTS, "unit": TEXTS, "measure": NO_FUNCTIONS, "cite": TEXTS,

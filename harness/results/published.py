@@ -18,6 +18,8 @@ CELLS = "cells.csv"
 # What a scale has that runs need not share to be compared: where the model lies, what steps cost, how work is spread,
 # and the learning rates, of which a run's own is part of its recipe.
 APART = ("model", "cite", "seconds", "observers", "ranks", "rates")
+# Fields of paradigms that came after runs were published: where one is not set, recipes are what they were.
+LATER = ("adapter",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +102,12 @@ class PublishedRun:
     @property
     def recipe(self) -> str:
         """Twelve hex digits over the paradigm but its citation, and its rate: means are taken over equal ones only."""
-        paradigm = {name: value for name, value in self.record.paradigm.items() if name != "cite"}
+        said = {name: value for name, value in self.record.paradigm.items() if name != "cite"}
+        paradigm = {name: value for name, value in said.items() if name not in LATER or value is not None}
         learner, rates = self.record.paradigm.get("learner"), self.record.scale.get("rates")
         named = learner.get("name") if isinstance(learner, dict) else None
+        if isinstance(learner, dict) and isinstance(learner.get("obeys"), list):
+            paradigm["learner"] = {**learner, "obeys": [name for name in learner["obeys"] if name not in LATER]}
         return digest([paradigm, rates.get(named) if isinstance(rates, dict) else None])[:12]
 
     def matrix(self, style: str | None = None) -> AccuracyMatrix:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core import Reply, Trained, UserError, Verdict, digest
+from harness.lora import PLACE, is_adapter
 from harness.store import disk
 from harness.store.lineage import (
     CARRY,
@@ -142,6 +143,12 @@ class Store:
         disk.flush(self.checkpoints)
         disk.discard(self.partial(key))
         return made
+
+    def place(self, made: Checkpoint, base: Path) -> None:
+        """Note beside an adapter where its base lies now. No digest covers that: whoever loads it checks the base."""
+        content, file = dump({"folder": str(base.absolute())}), made.path / PLACE
+        if is_adapter(made.path) and not (file.is_file() and file.read_bytes() == content):
+            disk.write(file, content)
 
     def replies_file(self, key: Mapping[str, Any]) -> Path:
         """Where the replies of a cell are kept, by all that decides them."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    "cpt-harness", "torch", "torchvision", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors",
-    "numpy", "pillow", "pyarrow", "pandas", "math-verify", "latex2sympy2-extended", "sympy",
+    "cpt-harness", "torch", "torchvision", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers",
+    "safetensors", "numpy", "pillow", "pyarrow", "pandas", "math-verify", "latex2sympy2-extended", "sympy",
 )  # fmt: skip
 ROOMS = (":/harness", ":/tasks", ":/baselines", ":/twin_base")
 

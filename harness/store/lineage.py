@@ -149,7 +149,7 @@ def part_inputs(part: Learner | Selector, paradigm: Paradigm, scale: Scale, rate
             fields[name] = scale.decodings[paradigm.style.name].max_new_tokens
         elif name == "rates":
             fields[name] = scale.rates[rate]
-        else:
+        elif name != "adapter" or paradigm.adapter is not None:  # a learner of all weights is what it was without it
             fields[name] = getattr(paradigm if name in Paradigm.__dataclass_fields__ else scale, name)
     does = part.train if isinstance(part, Learner) else part.choose
     return {"name": part.name, "version": part.version, "does": does, "fields": fields}

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.core import Job
+from harness.training.adapters import inner
 from harness.training.shared_prefix import Prompt, prefilled_once, score
 from harness.training.trainers import held, refuse_long
 
@@ -41,7 +42,7 @@ def held_grpo(job: Job) -> Any:
             inputs = read(self.processing_class, rows)
             refuse_long(inputs["attention_mask"].sum(1).tolist(), job)
             inputs = inputs.to(self.accelerator.device)
-            positions, _ = self.accelerator.unwrap_model(self.model).base_model.get_rope_index(**inputs)
+            positions, _ = inner(self.accelerator.unwrap_model(self.model)).base_model.get_rope_index(**inputs)
             self.prompts = split(inputs, positions, [len(row["images"]) for row in rows])
             kept = inputs["attention_mask"].bool()
             types = [row[mine].tolist() for row, mine in zip(inputs["mm_token_type_ids"], kept, strict=True)]
@@ -55,7 +56,7 @@ def held_grpo(job: Job) -> Any:
             self, prompt_ids: list[list[int]], images: Any, fields: Any, rollouts: int, **rest: Any
         ) -> Any:
             self.generation_config.num_return_sequences = rollouts
-            with prefilled_once(self.accelerator.unwrap_model(self.model), rollouts):
+            with prefilled_once(inner(self.accelerator.unwrap_model(self.model)), rollouts):
                 once = prompt_ids[::rollouts]
                 return super()._generate_single_turn(once, images, self.pictures_and_types, rollouts, **rest)
 
@@ -69,7 +70,7 @@ def held_grpo(job: Job) -> Any:
             compute_entropy: bool = False,
             **rest: Any,
         ) -> tuple[Tensor, Tensor | None, None]:
-            backbone = self.accelerator.unwrap_model(model).base_model
+            backbone = inner(self.accelerator.unwrap_model(model)).base_model
             size = batch_size or len(input_ids)
             parts = []
             for start in range(0, len(input_ids), size):

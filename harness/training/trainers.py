@@ -15,17 +15,19 @@ import gc
 import math
 import shutil
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from harness.asking.engines.transformers import without_settings
 from harness.core import Job, Progress, Scale, Trained, UserError, digest
-from harness.training import resume
+from harness.lora import without_renamed
+from harness.store.lineage import CARRY
+from harness.training import adapters, resume
 
 SAVE_SECONDS = 10.0  # no save sooner than this after the last one,
 SAVE_SHARE = 0.04  # and no larger share of the time goes into saving
+VISION = ("visual.", "vision_tower.", "vision_model.")
 
 
 def run_trainer(job: Job, build: Callable[[Job], Any]) -> Trained:
@@ -49,6 +51,7 @@ def run_trainer(job: Job, build: Callable[[Job], Any]) -> Trained:
         optimiser_steps=counts["optimiser_steps"],
         sampled_tokens=counts["sampled_tokens"],
         trained_tokens=counts["trained_tokens"],
+        carry=weights / CARRY if (weights / CARRY).is_dir() else None,
     )
 
 
@@ -104,6 +107,13 @@ def micro_batches(scale: Scale, sequences: int) -> dict[str, int]:
     return {"per_device_train_batch_size": size, "gradient_accumulation_steps": sequences // size}
 
 
+def policy(job: Job) -> Any:
+    """The model that a stage trains: the job's, or its base with an adapter."""
+    if job.paradigm.adapter is None:
+        return load_policy(job.model)
+    return adapters.adapted(load_policy(adapters.stands_under(job)), job)
+
+
 def load_policy(folder: Path) -> Any:
     """The model of a folder with fp32 master weights: bf16 weights alone would round updates at 1e-6 away.
 
@@ -156,17 +166,26 @@ def held(kind: Any, job: Job) -> Any:
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
             state = Path(resume_from_checkpoint)
-            self.model.load_state_dict(load_policy(state).state_dict())
+            if adapters.is_adapted(self.model):
+                adapters.restore(self.model, state)
+            else:
+                self.model.load_state_dict(load_policy(state).state_dict())
             counts = resume.opened(state, _identity(job))
             if counts is None:
                 raise RuntimeError(f"{state} changed while it was being resumed from")
             self.sampled_tokens, self.trained_tokens = counts["sampled_tokens"], counts["trained_tokens"]
 
+        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+            if adapters.is_adapted(self.model):
+                adapters.save_state(self.model, Path(output_dir or self.args.output_dir), job)
+            else:
+                super()._save(output_dir, state_dict)
+
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             super()._save_checkpoint(model, trial)
             states = Path(self.args.output_dir)
             state = states / f"checkpoint-{self.state.global_step}"
-            (state / "training_args.bin").unlink()  # a pickle that nothing reads
+            (state / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing reads
             resume.seal(state, _identity(job), self.counts())
             for older in set(states.glob("checkpoint-*/")) - {state}:
                 resume.remove(older)
@@ -190,11 +209,12 @@ def _train(job: Job, build: Callable[[Job], Any], weights: Path, states: Path, i
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_watch(trainer, job))
     state = resume.last_whole(states, identity)
-    with warnings.catch_warnings():
-        # TRL 1.16 asks the model for an attribute that transformers 5.23 renamed; nothing of ours reads it.
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+    with without_renamed():
         trainer.train(resume_from_checkpoint=str(state) if state else None)
-    trainer.model.save_pretrained(weights)
+    if adapters.is_adapted(trainer.model):
+        adapters.save(trainer.model, weights, job)
+    else:
+        trainer.model.save_pretrained(weights)
     trainer.processing_class.save_pretrained(weights)
     counts: dict[str, int] = trainer.counts()
     return counts
@@ -245,16 +265,24 @@ def _watch(trainer: Any, job: Job) -> Any:
 def check_vision(model: Any) -> bool:
     """Whether pictures were seen to train the vision tower; False while the batch had nothing to learn from.
 
+    An adapter of the language model alone leaves the vision tower as it is: there is nothing to be seen.
+
     Raises:
         RuntimeError: where the language model has a gradient and the vision tower has none.
     """
-    seen = {True: False, False: False}
-    for name, parameter in model.named_parameters():
-        vision = "visual." in name
+    trained = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+    seen = {True: all(not _is_vision(name) for name, _ in trained), False: False}
+    for name, parameter in trained:
+        vision = _is_vision(name)
         seen[vision] = seen[vision] or (parameter.grad is not None and bool(parameter.grad.any()))
     if seen[False] and not seen[True]:
         raise RuntimeError("the batch has pictures, but the vision tower got no gradient: it did not run")
     return seen[True]
+
+
+def _is_vision(name: str) -> bool:
+    """Whether a parameter is of the vision tower, by the names that transformers gives towers."""
+    return any(tower in name for tower in VISION)
 
 
 def _identity(job: Job) -> str:

@@ -12,6 +12,7 @@ from harness.asking.engines.kinds import TRANSFORMERS
 from harness.asking.engines.memory import keep_freed_memory
 from harness.asking.engines.prompts import Prompts
 from harness.core import Decoding, Scale, UserError
+from harness.lora import base_of, is_adapter, merged
 
 PICTURE_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
 
@@ -29,7 +30,8 @@ def load_processor(folder: Path, scale: Scale) -> Any:
 def load_model(folder: Path, precision: str) -> Any:
     """The model of a local folder, from safetensors only, on the GPU where there is one.
 
-    Of the folder's generation settings only the end tokens are kept.
+    An adapter is added to its base in fp32, and the sum is what gets the precision. Of the folder's generation settings
+    only the end tokens are kept.
     """
     import torch
     from transformers import AutoModelForImageTextToText
@@ -38,9 +40,11 @@ def load_model(folder: Path, precision: str) -> Any:
     logging.disable_progress_bar()  # its bar of a second would cut through the run's display
     if not list(folder.glob("*.safetensors")):
         raise UserError(f"{folder} holds no *.safetensors weights: give the folder of a saved model")
-    model = AutoModelForImageTextToText.from_pretrained(
-        folder, dtype=getattr(torch, precision), local_files_only=True, use_safetensors=True
-    )
+    wanted = getattr(torch, precision)
+    base, dtype = (base_of(folder), torch.float32) if is_adapter(folder) else (folder, wanted)
+    model = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype, local_files_only=True, use_safetensors=True)
+    if is_adapter(folder):
+        model = merged(model, folder).to(wanted)
     without_settings(model)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 

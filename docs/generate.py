@@ -1,0 +1,98 @@
+"""Write the pages of docs/reference from the code: ``python docs/generate.py``. A test compares them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+sys.path.insert(0, str(ROOT))
+
+
+def cli() -> str:
+    """Every command with its flags, as the command itself declares them."""
+    import typer
+
+    from harness.command.cli import app
+
+    lines = ["# Every command and flag", "", "Written from the code by `python docs/generate.py`.", ""]
+    for words, command in commands("harness", typer.main.get_command(app)):
+        lines += page(words, command)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def commands(words: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """A command's words and the command, for those that do something."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield words, command
+        return
+    for name in sorted(inner):
+        yield from commands(f"{words} {name}", inner[name])
+
+
+def page(words: str, command: Any) -> Iterator[str]:
+    """The section of one command."""
+    arguments = " ".join(one.name.upper() for one in command.params if one.param_type_name == "argument")
+    yield f"## {words}"
+    yield ""
+    yield f"`{' '.join([words, *([arguments] if arguments else []), '[flags]'])}`"
+    yield ""
+    yield inspect.cleandoc(command.help or "")
+    yield ""
+    flags = [one for one in command.params if one.param_type_name == "option" and not one.hidden]
+    if flags:
+        yield "| flag | default | |"
+        yield "|---|---|---|"
+        yield from (row(flag) for flag in flags)
+        yield ""
+
+
+def row(flag: Any) -> str:
+    """A flag in a row of a table."""
+    default = "" if flag.default is None or flag.default is False or callable(flag.default) else f"`{flag.default}`"
+    names = ", ".join(f"`{name}`" for name in (*flag.opts, *flag.secondary_opts))
+    needed = "required" if flag.required else default
+    return f"| {names} | {needed} | {cell(flag.help or '')} |"
+
+
+def cell(text: str) -> str:
+    """A text as it may stand in a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def schema() -> str:
+    """The tables and records that a run leaves, from the dataclasses that write them."""
+    from harness.core import Cell, Detail, Mark, ProbeValue, Reply, Verdict
+    from harness.store.record import RunRecord, StageRecord
+
+    kinds = {
+        "cells.csv": Cell, "details.csv": Detail, "probes.csv": ProbeValue, "replies/*.parquet": Reply,
+        "marks/*.parquet": Mark, "verdicts-*.parquet": Verdict, "run.json": RunRecord, "run.json: stages": StageRecord,
+    }  # fmt: skip
+    about = "Scores are fractions; what was not observed is empty, never 0."
+    lines = ["# Tables and records", "", f"Written from the code by `python docs/generate.py`. {about}", ""]
+    for name, kind in kinds.items():
+        lines += [f"## {name}", "", inspect.cleandoc(kind.__doc__ or ""), "", "| field | type |", "|---|---|"]
+        lines += [f"| `{one.name}` | `{cell(str(one.type))}` |" for one in dataclasses.fields(kind)]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+PAGES = {"cli.md": cli, "schema.md": schema}
+
+
+def main() -> None:
+    """Write them."""
+    REFERENCE.mkdir(exist_ok=True)
+    for name, write in PAGES.items():
+        (REFERENCE / name).write_text(write())
+
+
+if __name__ == "__main__":
+    main()

@@ -158,10 +158,10 @@ def _replies(shape: Shape, way: Way) -> dict[str, float]:
     return {CACHE: way.at_once * way.length * bytes_each * shape.kv_values}
 
 
-def host(shape: Shape, way: Way, kept: int) -> float:
+def host(shape: Shape, way: Way) -> float:
     """Bytes of the host's memory: the fp32 weights gathered by the main rank, each rank's pictures and libraries."""
-    pictures = kept * way.pixels * PIXEL_VALUES * FP32
-    return FP32 * (shape.parameters if not way.adapter else way.adapter) + way.devices * (pictures + RANK)
+    pictures = way.kept * way.pixels * PIXEL_VALUES * FP32
+    return FP32 * (way.adapter or shape.parameters) + way.devices * (pictures + RANK)
 
 
 __all__ = ["Memory", "Way", "activations", "host", "of"]

@@ -37,15 +37,93 @@ def environment(out: Path, scale: Scale, stream: Stream, data: Path | None, allo
 
     Of broken items and long prompts so many are ``allowed``.
     """
-    device = _device()
-    findings = [_python(), _attempt("packages", fit_versions), _threads(), device]
-    findings += [_attempt("output", lambda: writable(out)), _attempt("disk", lambda: room(out, LEAST_FREE))]
-    findings.append(_attempt("model", lambda: model(scale)))
-    findings += [_attempt("memory", lambda: memory(scale))] if device.well and findings[-1].well else []
+    findings = [_python(), _attempt("packages", fit_versions), _threads(), *_machine(scale)]
+    findings += [_attempt("output", lambda: writable(out)), *_locking(out)]
+    findings += [_attempt("disk", lambda: disk(out, scale, stream)), _attempt("model", lambda: model(scale))]
+    findings += [_attempt("memory", lambda: memory(scale))] if _planned(scale) and findings[3].well else []
     findings.append(_attempt("data", lambda: items(stream, data, allowed)))
     if all(finding.well for finding in findings):
         findings.append(_attempt("prompts", lambda: prompts(stream, scale, data, allowed)))
     return findings
+
+
+def _machine(scale: Scale) -> list[Finding]:
+    """What the machine has for a scale; driver, NCCL and the host's memory only where there is a GPU."""
+    from harness.command import machine
+
+    try:
+        seen = machine.look()
+    except UserError as error:
+        return [Finding(what="device", well=False, line=str(error))]
+    found = [_attempt("device", lambda: machine.gpus(seen, scale))]
+    if seen.gpus or seen.visible:
+        found.append(_attempt("driver", lambda: machine.driver(seen)))
+        found.append(_attempt("nccl", lambda: machine.nccl(seen, scale)))
+        found += [_attempt("host", lambda: machine.host(seen, wanted))] if (wanted := _host_wanted(scale)) else []
+    found.append(_attempt("engine", lambda: machine.engine(seen, scale)))
+    found.append(_attempt("lock", lambda: machine.versions(seen, machine.lock_files())))
+    return [*found, _attempt("offline", lambda: machine.offline(seen))]
+
+
+def _planned(scale: Scale) -> bool:
+    """Whether memory and disk can be planned: the model is here, or its shape is known."""
+    from harness.command import price
+
+    try:
+        price.shape_of(scale)
+    except UserError:
+        return False
+    return True
+
+
+def _host_wanted(scale: Scale) -> float:
+    """What any paradigm takes of the host's memory at most; 0 where that cannot be planned."""
+    from harness.budget.hardware import this_machine
+    from harness.command import price
+
+    found, here = [0.0], this_machine()
+    if _planned(scale) and here.count >= scale.ranks:
+        known = [registry.typed(Paradigm, name) for name in registry.names("paradigm")]
+        found += [price.of(one, scale, here).host for one in known if price.learns_at(one, scale)]
+    return max(found)
+
+
+def disk(out: Path, scale: Scale, stream: Stream) -> str:
+    """Whether a run through a stream has room where ``out`` lies, in one of the paradigms at least.
+
+    Raises:
+        UserError: where none of them has.
+    """
+    from harness.command import price
+
+    wanted = {"a run": LEAST_FREE}
+    if _planned(scale):
+        stages, columns = len(stream.tasks), len({*stream.tasks, *stream.general})
+        cells = (stages + 1) * len(scale.decodings) * columns
+        found = [registry.typed(Paradigm, name) for name in registry.names("paradigm")]
+        shape = price.shape_of(scale)[0]
+        wanted = {
+            one.name: max(LEAST_FREE, price.disk(one, shape, stages, cells))
+            for one in found
+            if price.learns_at(one, scale)
+        } or wanted
+    said = room(out, min(wanted.values()))
+    place = existing(out)
+    free = shutil.disk_usage(place if place.exists() else place.parent).free
+    most = max(wanted.values())
+    return f"{said}; a run of all weights takes {in_words(most)}" if most > free else said
+
+
+def _locking(out: Path) -> list[Finding]:
+    """Whether a lock keeps a second process out where ``out`` lies; nothing where no file can be made there."""
+    from harness.command import machine
+
+    try:
+        place = existing(out)
+        writable(out)
+    except UserError:
+        return []  # said by another finding
+    return [_attempt("locks", lambda: machine.locking(place))]
 
 
 def laws(plugins: Sequence[Path]) -> list[Finding]:
@@ -250,13 +328,3 @@ def fit_versions() -> str:
 def _threads() -> Finding:
     chosen = [f"{name}={cut(os.environ[name], 20)}" for name in THREADS if os.environ.get(name)]
     return Finding(what="threads", well=True, line=", ".join(chosen) or "the libraries' choice")
-
-
-def _device() -> Finding:
-    try:
-        import torch
-    except ImportError as error:
-        line = f"torch does not load ({cut(str(error))}): run `pip install -c constraints.txt -e .`"
-        return Finding(what="device", well=False, line=line)
-    names = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
-    return Finding(what="device", well=True, line=", ".join(names) or "CPU only, which is all that scale twin needs")

@@ -63,7 +63,7 @@ def of(paradigm: Paradigm, scale: Scale, cards: Hardware) -> Price:
         shape=model,
         way=way,
         memory=memory.of(model, way) if ours else Memory(training={}, sampling={}, loading={}),
-        host=memory.host(model, way, math.ceil(_rollout_batch(paradigm, scale) / way.devices)) if ours else 0.0,
+        host=memory.host(model, way) if ours else 0.0,
         here=here,
     )
 
@@ -229,10 +229,11 @@ def _of_cards(cards: Hardware, count: int) -> Hardware:
     return Hardware(card=cards.card, count=count, host=cards.host, here=cards.here)
 
 
-def disk(run: Run, price: Price, stages: int, cells: int) -> int:
-    """Bytes of a run's checkpoints, resume states and rows."""
-    adapter, trained = adapter_of(run.paradigm), price.way.adapter or price.shape.parameters
-    kept = trained if adapter and adapter.keep == "adapter" else price.shape.parameters
+def disk(paradigm: Paradigm, model: Shape, stages: int, cells: int) -> int:
+    """Bytes of a run's checkpoints, resume states and rows: of all weights, or of what an adapter's keeps."""
+    adapter = adapter_of(paradigm)
+    trained = model.adapter(adapter.rank, adapter.targets) if adapter and model.known else model.parameters
+    kept = trained if adapter and adapter.keep == "adapter" else model.parameters
     return storage.of(kept, trained, stages, cells)
 
 

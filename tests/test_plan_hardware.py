@@ -1,0 +1,143 @@
+"""Plans for machines that are not here: what a run of the paper's setting takes, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness import registry
+from harness.budget.hardware import CARDS, Hardware, cpu, named
+from harness.command import cli, plan, price, printing
+from harness.core import Paradigm, Run, Scale, Stream, UserError, replace
+from harness.scales import QWEN25_VL_7B, TWIN
+from tests.fake_runs import SFT, fake_run
+
+EIGHT = named("8xh100-80gb")
+# The paper's sizes, spread over eight cards with a group of eight replies in a forward pass.
+LARGE = replace(QWEN25_VL_7B, ranks=8, micro_batch=8)
+
+
+def asked(paradigm: str = "rft", scale: Scale = LARGE, **changes) -> Run:
+    return Run(
+        paradigm=registry.typed(Paradigm, paradigm), stream=registry.typed(Stream, "default"), scale=scale, **changes
+    )
+
+
+def test_the_papers_run_can_be_planned_before_data_and_model_are_here(tmp_path):
+    rft, sft = (plan.of(asked(name), tmp_path, EIGHT) for name in ("rft", "sft"))
+    assert rft.rollouts == pytest.approx(1.65e6, rel=0.03)
+    assert rft.asked == pytest.approx(860_000, rel=0.01)
+    assert rft.disk_bytes / 1e9 == pytest.approx(465, rel=0.01)
+    assert rft.price.shape.parameters == 8_292_166_656
+    assert any(note.startswith("not here, and counted as published: scienceqa, textvqa") for note in rft.notes)
+    assert any("35% of 989 TFLOP/s" in note and "not measured on GPUs" in note for note in rft.notes)
+    assert sft.price.verdict == "fits"
+    assert sft.device_hours == pytest.approx(8 * sft.wall_seconds / 3600)
+    assert sft.device_hours < rft.device_hours / 3
+    halved = plan.of(asked(scale=replace(LARGE, ranks=16)), tmp_path, replace(EIGHT, count=16))
+    training = [sum(stage.seconds for stage in one.stages) for one in (rft, halved)]
+    assert training[1] == pytest.approx(training[0] / 2, rel=0.01)
+    each = {stage.name: stage.seconds / stage.items for stage in rft.stages}
+    assert each["gqa"] < each["textvqa"] < each["vizwiz"], "their pictures are as much larger"
+
+
+def test_memory_is_refused_in_one_line_that_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match=r"trains on 8 GPUs, and 4xh100-80gb has 4: use another scale"):
+        plan.of(asked("sft"), tmp_path, named("4xh100-80gb"))
+    with pytest.raises(UserError, match=r"trains on 8 GPUs, and cpu has 0"):
+        plan.of(asked("sft"), tmp_path, named("cpu"))
+    one = plan.of(asked("sft", replace(LARGE, ranks=0)), tmp_path, EIGHT)
+    with pytest.raises(UserError, match=r"takes 16\d\.\d GB of memory at its peak, a card of 8xh100-80gb has 80\.0 GB"):
+        plan.refuse(one, tmp_path)
+    small = replace(EIGHT, host=48 * 10**9)
+    with pytest.raises(UserError, match=r"of the host's memory, 8xh100-80gb has 48\.0 GB: use a host with more"):
+        plan.refuse(plan.of(asked("sft"), tmp_path, small), tmp_path)
+
+
+def test_disk_is_refused_on_this_machine_alone(tmp_path):
+    here = replace(EIGHT, here=True)
+    with pytest.raises(UserError, match=r"the disk of .* but about 464\.\d GB are needed"):
+        plan.refuse(replace_disk(plan.of(asked("sft"), tmp_path, here)), tmp_path)
+    plan.refuse(plan.of(asked("sft"), tmp_path, EIGHT), tmp_path)
+
+
+def replace_disk(planned: plan.Plan) -> plan.Plan:
+    """The plan, if this disk is too small for it, else one a thousand times as large."""
+    import shutil
+
+    free = shutil.disk_usage("/").free
+    return planned if free < planned.disk_bytes else replace(planned, disk_bytes=planned.disk_bytes * 1000)
+
+
+def test_the_twin_is_planned_by_what_was_measured_here_and_by_the_model_elsewhere(tmp_path):
+    here = plan.of(asked("sft", TWIN), tmp_path)
+    assert here.hardware.here
+    assert here.price.verdict == "fits"
+    assert "declares" in here.notes[0]
+    elsewhere = plan.of(asked("sft", TWIN), tmp_path, named("1xl4-24gb"))
+    assert "TFLOP/s" in elsewhere.notes[0]
+    assert 0 < elsewhere.seconds < here.seconds
+    unknown = Hardware(card=replace(CARDS["l4-24gb"], name="Graphics 9000", flops=0.0), count=1)
+    assert plan.of(asked("sft", TWIN), tmp_path, unknown).seconds == 0.0
+
+
+def test_what_was_measured_here_replaces_the_modelled_time(tmp_path):
+    scale = replace(TWIN, seconds={})
+    modelled = plan.of(asked("sft", scale), tmp_path)
+    assert "GFLOP/s" in modelled.notes[0]
+    folder = fake_run(tmp_path, SFT)
+    costs = json.loads((folder / "costs.json").read_text())
+    stages = {"1": {"optimiser_steps": 20, "seconds": 100.0, "items": 4}}
+    (folder / "costs.json").write_text(json.dumps({**costs, "stages": stages}))
+    measured = plan.of(asked("sft", scale), tmp_path)
+    assert "earlier runs of scale twin" in measured.notes[0]
+    assert measured.stages[0].seconds == pytest.approx(5.0 * measured.stages[0].optimiser_steps)
+    assert measured.evaluation_seconds == modelled.evaluation_seconds
+
+
+def test_a_learner_with_means_of_its_own_is_not_judged(tmp_path):
+    run = asked("sft")
+    foreign = replace(run.paradigm, learner=replace(run.paradigm.learner, name="other", obeys=frozenset({"rates"})))
+    rates = {**LARGE.rates, "other": 1e-5}
+    found = plan.of(replace(run, paradigm=foreign, scale=replace(LARGE, rates=rates)), tmp_path, EIGHT)
+    assert found.price.memory.training == {}
+    plan.refuse(found, tmp_path)
+
+
+def test_sizes_of_a_forward_pass_follow_the_scale():
+    def way(paradigm: str, **changes) -> price.Way:
+        return price.of(registry.typed(Paradigm, paradigm), replace(LARGE, **changes), EIGHT).way
+
+    rft = way("rft")
+    assert (rft.tokens, rft.row, rft.pictures) == (4096 + 8 * 1024, 4096 + 8 * 1024, 1)
+    assert (rft.reference, rft.kept, rft.replies) == (2, 64, "transformers")
+    assert way("rft", micro_batch=32).tokens == 4 * rft.tokens
+    assert way("rft-nokl").reference == 0
+    assert way("rft-nocot").row == 4096 + 8 * 64
+    sft = way("sft", micro_batch=1)
+    assert (sft.tokens, sft.replies, sft.kept) == (4096 + 64, "", 0)
+    assert way("sft", micro_batch=None).tokens == 2 * sft.tokens, "sixteen targets on eight cards"
+    assert price.of(registry.typed(Paradigm, "rft"), TWIN, Hardware(card=cpu(), count=1)).way.reference == 4
+
+
+def test_the_command_prints_the_plan_and_then_refuses(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    words = ["plan", "--paradigm", "sft", "--seq", "default", "--scale", "qwen2.5-vl-7b", "--data", "data"]
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*words, "--hardware", "1xl4-24gb"])
+    out, err = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "Memory at its peak, of 24.0 GB on 1xl4-24gb: no" in out
+    assert err.startswith("error: sft on default, scale qwen2.5-vl-7b, seed 0 takes ")
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_plan_prints_its_memory_by_part(tmp_path, capsys):
+    printing.plan(printing.console(), plan.of(asked("rft"), tmp_path, EIGHT))
+    out = capsys.readouterr().out
+    for said in ("weights, gradients, moments", "reference", "whole weights", "sum", "GPU-hours", "host: about"):
+        assert said in out

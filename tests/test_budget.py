@@ -64,11 +64,13 @@ def test_known_models_are_what_torch_counts(name):
     assert found.parameters == sum(each.numel() for each in model.parameters())
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft asks for it
 def test_a_folder_is_counted_from_its_headers(tmp_path):
     found = shape.of_folder(model_folder(TWIN))
     assert (found.parameters, found.layers, found.kv_values) == (1_583_680, 4, 2 * 4 * 128)
     assert found.picture_tokens(48 * 48) == 9
     assert found.adapter(8) == 8 * sum(found.linears.values()) > found.adapter(8, ("q_proj",)) == 8 * 4 * 256
+    assert found.adapter(16) == adapted(16)
     with pytest.raises(UserError, match="no layer w_proj"):
         found.adapter(8, ("w_proj",))
     shutil.copytree(model_folder(TWIN), tmp_path / "model")
@@ -79,6 +81,16 @@ def test_a_folder_is_counted_from_its_headers(tmp_path):
     (tmp_path / "model" / "config.json").write_text("[")
     with pytest.raises(UserError, match="cannot be read"):
         shape.of_folder(tmp_path / "model")
+
+
+def adapted(rank: int) -> int:
+    """The parameters that peft trains of the twin with an adapter on every linear layer."""
+    import peft
+    from transformers import AutoModelForImageTextToText
+
+    model = AutoModelForImageTextToText.from_pretrained(model_folder(TWIN), local_files_only=True)
+    given = peft.get_peft_model(model, peft.LoraConfig(r=rank, target_modules="all-linear"))
+    return sum(each.numel() for each in given.parameters() if each.requires_grad)
 
 
 def way(devices: int, *, rft: bool = True, adapter: int = 0, base: int = 4, reference: int = 4, **changes) -> Way:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from harness.budget import compute, memory, shape, storage
 from harness.budget.compute import REPLY_SHARE, Lengths, Passes
@@ -110,7 +109,7 @@ def way_of(paradigm: Paradigm, scale: Scale, model: Shape, cards: Hardware) -> W
     new = scale.decodings[paradigm.style.name].max_new_tokens
     together = min(group, micro) if shares_prefix(paradigm) else 1
     rows, row = math.ceil(micro / together), scale.max_prompt_tokens + together * new
-    adapter = adapter_of(paradigm)
+    adapter = paradigm.adapter
     pictures = math.ceil(_rollout_batch(paradigm, scale) / devices)
     return Way(
         devices=devices,
@@ -126,11 +125,6 @@ def way_of(paradigm: Paradigm, scale: Scale, model: Shape, cards: Hardware) -> W
         at_once=pictures * group,
         length=scale.max_prompt_tokens + new,
     )
-
-
-def adapter_of(paradigm: Paradigm) -> Any:
-    """The low-rank adapter that a paradigm trains; None where it trains all weights."""
-    return getattr(paradigm, "adapter", None)
 
 
 def shares_prefix(paradigm: Paradigm) -> bool:
@@ -231,7 +225,7 @@ def _of_cards(cards: Hardware, count: int) -> Hardware:
 
 def disk(paradigm: Paradigm, model: Shape, stages: int, cells: int) -> int:
     """Bytes of a run's checkpoints, resume states and rows: of all weights, or of what an adapter's keeps."""
-    adapter = adapter_of(paradigm)
+    adapter = paradigm.adapter
     trained = model.adapter(adapter.rank, adapter.targets) if adapter and model.known else model.parameters
     kept = trained if adapter and adapter.keep == "adapter" else model.parameters
     return storage.of(kept, trained, stages, cells)

@@ -55,7 +55,8 @@ def page(words: str, command: Any) -> Iterator[str]:
 
 def row(flag: Any) -> str:
     """A flag in a row of a table."""
-    default = "" if flag.default is None or flag.default is False or callable(flag.default) else f"`{flag.default}`"
+    empty = flag.default is None or flag.default is False or callable(flag.default)
+    default = "" if empty else f"`{str(flag.default).removeprefix(f'{ROOT}/')}`"  # a checkout may lie anywhere
     names = ", ".join(f"`{name}`" for name in (*flag.opts, *flag.secondary_opts))
     needed = "required" if flag.required else default
     return f"| {names} | {needed} | {cell(flag.help or '')} |"

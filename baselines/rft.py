@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from baselines.filtering import SOLVABLE
-from harness.asking.engines.transformers import forbidden_tokens, load_processor
+from harness.asking.engines.transformers import load_processor
 from harness.asking.marking import reward
 from harness.asking.styles import COT, DIRECT
 from harness.core import Example, Job, Learner, Lora, Paradigm, Scale, Task, Trained, UserError, Work, replace
@@ -14,6 +14,7 @@ from harness.training.adapters import anchor, is_adapted
 from harness.training.advantages import Advantage, with_advantage
 from harness.training.grpo import held_grpo
 from harness.training.presentations import Row, dataset, presentations, question, rounded
+from harness.training.rollouts import mended_rollouts, rollout_settings, with_vllm
 from harness.training.trainers import micro_batches, policy, run_trainer, settings
 
 
@@ -100,20 +101,20 @@ def grpo_trainer(job: Job, rate: str = "grpo", advantage: Advantage | None = Non
         "top_k": 0,
         "min_p": None,
         "repetition_penalty": 1.0,
-        # Replaces TRL's own list, which is the picture token alone; ours holds it and the other vision marks.
-        "generation_kwargs": {"suppress_tokens": forbidden_tokens(processor.tokenizer)},
-        "use_vllm": False,
+        **rollout_settings(job, processor),
         "log_completions": False,
         "log_multimodal": False,
     }
-    kind = held_grpo(job) if advantage is None else with_advantage(held_grpo(job), advantage)
-    trainer = kind(
-        model=_policy_beside(job),
-        reward_funcs=graded,
-        args=GRPOConfig(**{**chosen, **changes}),
-        train_dataset=dataset(shown, row),
-        processing_class=processor,
-    )
+    kind = held_grpo(job) if scale.rollout_engine == "transformers" else with_vllm(held_grpo(job), job)
+    kind = kind if advantage is None else with_advantage(kind, advantage)
+    with mended_rollouts(job):
+        trainer = kind(
+            model=_policy_beside(job),
+            reward_funcs=graded,
+            args=GRPOConfig(**{**chosen, **changes}),
+            train_dataset=dataset(shown, row),
+            processing_class=processor,
+        )
     if is_adapted(trainer.model):
         anchor(trainer.model, paradigm.reference)
     elif trainer.ref_model is not None and trainer.ref_model.config._name_or_path != str(job.reference):
@@ -149,7 +150,7 @@ GRPO = Learner(
         {
             "style", "kl", "reference", "rate", "adapter", "precision", "rollouts", "prompts_per_update",
             "updates_per_rollout_batch", "decodings", "rates", "min_pixels", "max_pixels", "max_prompt_tokens", "top_p",
-            "micro_batch", "attention",
+            "micro_batch", "attention", "rollout_engine", "rollout_memory", "importance_cap",
         }
     ),
     scores=True,

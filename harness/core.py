@@ -22,6 +22,9 @@ from harness.values import Checked, UserError, digest, name_of, plain, slug
 REFERENCES = ("previous", "base")
 PRECISIONS = ("float32", "bfloat16")
 ATTENTIONS = ("dense", "flex")
+ROLLOUT_ENGINES = ("transformers", "vllm")
+# Fields that came after runs were published: where one has this value, keys, ids and groups are what they were before.
+LATER = {"adapter": None, "rollout_engine": "transformers", "rollout_memory": 0.3, "importance_cap": 3.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,7 +271,9 @@ class Scale:
     ``train_items`` is how many training presentations a stage has (items times epochs), None for all the data;
     ``test_items`` bounds the items of a cell. ``rates`` maps a learner's name to its learning rate, ``seconds`` to what
     a step of it costs, and a style's name to what an item costs. ``micro_batch`` bounds the sequences of one forward
-    pass (None: a whole update), ``attention`` chooses the layout of shared-prefix GRPO. ``ranks`` is the number of
+    pass (None: a whole update), ``attention`` chooses the layout of shared-prefix GRPO. ``rollout_engine`` is what
+    samples in training; vLLM does so in ``rollout_memory`` of a GPU, and a token's weight for what is left between it
+    and the policy is at most ``importance_cap`` (``harness.training.rollouts``). ``ranks`` is the number of
     training processes of their own, 0 for training in place; ``observers`` that of processes which observe a stage
     while the next one is trained.
     """
@@ -291,6 +296,9 @@ class Scale:
     top_p: float = 1.0
     micro_batch: int | None = None
     attention: str = "dense"
+    rollout_engine: str = "transformers"
+    rollout_memory: float = 0.3
+    importance_cap: float = 3.0
     engine: str = "transformers"
     ranks: int = 0
     observers: int = 0
@@ -307,7 +315,11 @@ class Scale:
         checked.count(*counts, "min_pixels", "max_pixels", "max_prompt_tokens")
         checked.count("train_items", "test_items", "micro_batch", absent=True)
         checked.count("ranks", "observers", least=0)
-        checked.number("top_p", most=1, above=True)
+        checked.one_of("rollout_engine", *ROLLOUT_ENGINES)
+        checked.number("top_p", "rollout_memory", most=1, above=True)
+        checked.number("importance_cap", above=True)
+        if self.rollout_engine == "vllm" and self.ranks < 1:
+            checked.refuse("ranks", "1 or more where vLLM samples, for it stays in a process")
         if self.min_pixels > self.max_pixels:
             checked.refuse("min_pixels", "no more than max_pixels")
         checked.maps(Decoding, "decodings")

@@ -1,7 +1,8 @@
 """Does one command, and ends all that it started when the process which asked for it is gone. Run by its path.
 
 ``python -I keeper.py LIFELINE LOCK WORD...``: LIFELINE is the reading end of a pipe whose other end the asking process
-alone holds, LOCK a file that is locked as long as anything of the command lives. It imports nothing of this project.
+alone holds, LOCK a file that is locked as long as anything of the command lives. A byte on the pipe asks the command to
+end by itself. It imports nothing of this project.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ def main(lifeline: int, lock: str, words: list[str]) -> int:
     """Do the command once no earlier one with this lock lives; its exit code, minus its number for a signal."""
     with suppress(AttributeError, OSError):  # a trainer's own launcher may put its workers into sessions of their own:
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)  # this way they are this process' children when it has gone
-    threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
+    started: list[subprocess.Popen[bytes]] = []
+    threading.Thread(target=_watch, args=(lifeline, started), daemon=True).start()
     handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     fcntl.flock(handle, fcntl.LOCK_EX)
     try:
         command = subprocess.Popen(words, stdin=subprocess.DEVNULL)  # noqa: S603 - words, never a shell's text
+        started.append(command)
     except OSError as fault:
         print(f"{words[0]} cannot be started: {fault.strerror}", file=sys.stderr, flush=True)
         return NOT_STARTED
@@ -41,9 +44,11 @@ def main(lifeline: int, lock: str, words: list[str]) -> int:
     return command.returncode
 
 
-def _watch(lifeline: int) -> None:
+def _watch(lifeline: int, started: list[subprocess.Popen[bytes]]) -> None:
     """Wait for the other end of the pipe to vanish, then end everything; the system closes it after SIGKILL too."""
-    os.read(lifeline, 1)
+    while os.read(lifeline, 1):
+        for command in started:
+            os.kill(command.pid, signal.SIGTERM)
     end_all()
     os._exit(128 + signal.SIGKILL)
 

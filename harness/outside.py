@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -50,9 +51,13 @@ class Outside:
         except subprocess.TimeoutExpired:
             return None
 
-    def close(self) -> None:
-        """End the command, if it has not ended, and all that it started."""
+    def close(self, grace: float = 0.0) -> None:
+        """End the command, if it has not ended, and all that it started; it has ``grace`` seconds to tidy up itself."""
         if self._lifeline >= 0:
+            if grace and self.wait(0) is None:
+                with suppress(BrokenPipeError):  # it has ended by now
+                    os.write(self._lifeline, b"t")
+                self.wait(grace)
             os.close(self._lifeline)
             self._lifeline = -1
         self._keeper.wait()

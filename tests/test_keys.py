@@ -44,6 +44,8 @@ pytestmark = pytest.mark.usefixtures("fake_plugin")
 SCORING = replace(FAKE, name="scoring", learner=replace(STEPS, name="scoring", scores=True))
 THINKING = replace(FAKE, name="thinking", style=COT)
 SELECTING = replace(FAKE, name="selecting", select=HALF)
+LATE = frozenset({"rollout_engine", "rollout_memory", "importance_cap"})
+SAMPLING = replace(FAKE, name="sampling", learner=replace(STEPS, obeys=STEPS.obeys | LATE))
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -151,6 +153,8 @@ BLIND = {
     "the selector": (FAKE, with_paradigm(SELECTING), {}, None),
     "the selector's version": (SELECTING, with_paradigm(replace(FAKE, select=replace(HALF, version=2))), {}, None),
     "a field that the selector obeys": (SELECTING, with_scale(rollouts=16), {}, None),
+    "the engine of rollouts": (SAMPLING, with_scale(rollout_engine="vllm", ranks=1), {}, None),
+    "the cap of a token's weight": (SAMPLING, with_scale(importance_cap=2.0), {}, None),
     "KL": (FAKE, with_paradigm(replace(FAKE, kl=0.1)), {}, None),
     "the rate": (FAKE, with_paradigm(replace(FAKE, rate=2.0)), {}, None),
     "the scale's rate": (FAKE, with_scale(rates={"fake": 1e-4}), {}, None),
@@ -217,6 +221,7 @@ WIDE = {
     "the items of evaluation": (FAKE, with_scale(test_items=3), {}),
     "the split of evaluation": (FAKE, lambda run: replace(run, split="validation"), {}),
     "what is watched": (FAKE, lambda run: replace(run, stream=replace(PREFIX, general=(), probes=("drift",))), {}),
+    "how much of a device is used": (SAMPLING, with_scale(rollout_memory=0.5), {}),
     "how work is spread": (FAKE, with_scale(ranks=1, observers=1, seconds={"fake": 3.0}), {}),
 }  # fmt: skip
 
@@ -231,6 +236,10 @@ def test_what_does_not_reach_the_training_is_not_in_the_key(
     for name, noun in nouns.items():
         monkeypatch.setattr(fake_plugin, name, noun)
     assert key(change(begun)) == before
+
+
+def test_a_field_that_came_later_and_is_not_set_is_in_no_key(model: Path) -> None:
+    assert key(asked(model, SAMPLING)) == key(asked(model)), "as it was before the learner knew of it"
 
 
 def test_a_citation_and_a_place_leave_the_runs_id_and_its_group_on_the_leaderboard(

@@ -90,6 +90,8 @@ BAD: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "name": NAMES, "model": TEXTS, "engine": NAMES,
         "precision": st.sampled_from(["float16", "fp32", None, 32, ["float32"]]),
         "attention": st.sampled_from(["sparse", None, 1]),
+        "rollout_engine": st.sampled_from(["sglang", None, 1]), "rollout_memory": SHARES,
+        "importance_cap": BELOW | st.just(0),
         **dict.fromkeys(
             ("sft_batch", "rollouts", "prompts_per_update", "updates_per_rollout_batch", "eval_batch", "min_pixels",
              "max_pixels", "max_prompt_tokens"), COUNTS),

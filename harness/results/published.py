@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core import Cell, Detail, UserError, digest, slug
+from harness.core import LATER, Cell, Detail, UserError, digest, slug
 from harness.results.cells import read_cells
 from harness.results.details import DETAILS, read_details
 from harness.results.matrix import BASE, AccuracyMatrix, from_cells
@@ -17,9 +17,7 @@ RUNS = "runs"
 CELLS = "cells.csv"
 # What a scale has that runs need not share to be compared: where the model lies, what steps cost, how work is spread,
 # and the learning rates, of which a run's own is part of its recipe.
-APART = ("model", "cite", "seconds", "observers", "ranks", "rates")
-# Fields of paradigms that came after runs were published: where one is not set, recipes are what they were.
-LATER = ("adapter",)
+APART = ("model", "cite", "seconds", "observers", "ranks", "rates", "rollout_memory")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,19 +93,17 @@ class PublishedRun:
 
         Where the model lies is not part of it: the digest of the base's weights is. Nor is any citation.
         """
-        scale = {name: _without_empty(value) for name, value in self.record.scale.items() if name not in APART}
+        said = {name: _without_empty(value) for name, value in self.record.scale.items() if name not in APART}
+        scale = _without_later(said)
         stream = {name: value for name, value in self.record.stream.items() if name != "cite"}
         return digest([stream, scale, self.record.base, self.task_digest])[:12]
 
     @property
     def recipe(self) -> str:
         """Twelve hex digits over the paradigm but its citation, and its rate: means are taken over equal ones only."""
-        said = {name: value for name, value in self.record.paradigm.items() if name != "cite"}
-        paradigm = {name: value for name, value in said.items() if name not in LATER or value is not None}
+        paradigm = _without_later({name: value for name, value in self.record.paradigm.items() if name != "cite"})
         learner, rates = self.record.paradigm.get("learner"), self.record.scale.get("rates")
         named = learner.get("name") if isinstance(learner, dict) else None
-        if isinstance(learner, dict) and isinstance(learner.get("obeys"), list):
-            paradigm["learner"] = {**learner, "obeys": [name for name in learner["obeys"] if name not in LATER]}
         return digest([paradigm, rates.get(named) if isinstance(rates, dict) else None])[:12]
 
     def matrix(self, style: str | None = None) -> AccuracyMatrix:
@@ -128,6 +124,15 @@ class PublishedRun:
             for one in self.record.observations
             if one.kind != "probe" and (one.stage, one.name, one.style) not in found
         ]
+
+
+def _without_later(fields: Mapping[str, object]) -> dict[str, object]:
+    """A noun's recorded fields without those that came later and are not set, nor named by a learner or selector."""
+    found = {name: value for name, value in fields.items() if name not in LATER or value != LATER[name]}
+    for name, part in found.items():
+        if isinstance(part, dict) and isinstance(part.get("obeys"), list):
+            found[name] = {**part, "obeys": [field for field in part["obeys"] if field not in LATER]}
+    return found
 
 
 def _without_empty(value: object) -> object:

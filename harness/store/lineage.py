@@ -9,12 +9,27 @@ from typing import Any
 
 from harness.asking.evaluate import gold_digest
 from harness.asking.marking import scorer_name
-from harness.core import Example, Learner, Paradigm, Run, Scale, Selector, Stage, Style, Task, UserError, digest, plain
+from harness.core import (
+    LATER,
+    Example,
+    Learner,
+    Paradigm,
+    Run,
+    Scale,
+    Selector,
+    Stage,
+    Style,
+    Task,
+    UserError,
+    digest,
+    plain,
+)
 from harness.store.typed import SCHEMA, decode, dump
 from harness.weights import files_digest, weights_digest
 
 MANIFEST = "manifest.json"
 CARRY = "carry"
+SHARES = {"rollout_memory"}  # how much of a device is used, which moves no number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +164,9 @@ def part_inputs(part: Learner | Selector, paradigm: Paradigm, scale: Scale, rate
             fields[name] = scale.decodings[paradigm.style.name].max_new_tokens
         elif name == "rates":
             fields[name] = scale.rates[rate]
-        elif name != "adapter" or paradigm.adapter is not None:  # a learner of all weights is what it was without it
-            fields[name] = getattr(paradigm if name in Paradigm.__dataclass_fields__ else scale, name)
+        elif name not in SHARES:
+            value = getattr(paradigm if name in Paradigm.__dataclass_fields__ else scale, name)
+            fields |= {} if name in LATER and value == LATER[name] else {name: value}
     does = part.train if isinstance(part, Learner) else part.choose
     return {"name": part.name, "version": part.version, "does": does, "fields": fields}
 

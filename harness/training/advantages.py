@@ -56,14 +56,20 @@ def with_advantage(kind: Any, advantage: Advantage) -> Any:
 
         def _greedy(self, rows: list[dict[str, Any]]) -> Tensor:
             """The rewards of the greedy replies to the prompts of the rollout batch; the sampled ones stay the same."""
-            settings = self.generation_config
-            sampled, settings.do_sample = settings.do_sample, False
+            greedy = (
+                (self.vllm_generation, "temperature", 0.0)
+                if self.use_vllm
+                else (self.generation_config, "do_sample", False)
+            )
+            settings, name, value = greedy
+            sampled = getattr(settings, name)
+            setattr(settings, name, value)
             try:
                 with torch.random.fork_rng():
                     ids = [prompt.ids.tolist() for prompt in self.prompts]
                     replies, _ = self._generate_single_turn(ids, None, {}, 1)
             finally:
-                settings.do_sample = sampled
+                setattr(settings, name, sampled)
             texts = self.processing_class.batch_decode(replies, skip_special_tokens=True)
             completions = [[{"role": "assistant", "content": text}] for text in texts]
             items = [row["item"] for row in rows]

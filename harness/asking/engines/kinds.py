@@ -15,4 +15,21 @@ def open_transformers(folder: Path, scale: Scale) -> Engine:
     return TransformersEngine(folder, scale)
 
 
+def open_vllm(folder: Path, scale: Scale) -> Engine:
+    """The model of a folder in a server of vLLM, started for it."""
+    from harness.asking.engines.vllm import VllmEngine
+
+    return VllmEngine(folder, scale)
+
+
+def open_endpoint(folder: Path, scale: Scale) -> Engine:
+    """The server that the user names, which must serve the model of the folder."""
+    from harness.asking.engines.endpoint import named_endpoint
+
+    return named_endpoint(folder, scale)
+
+
 TRANSFORMERS = EngineKind(name="transformers", version=1, open=open_transformers)
+# Its version stands for vLLM 0.31, which constraints-gpu.txt pins.
+VLLM = EngineKind(name="vllm", version=1, open=open_vllm)
+ENDPOINT = EngineKind(name="endpoint", version=1, open=open_endpoint)

@@ -46,6 +46,16 @@ def too_long(lengths: Sequence[int], scale: Scale) -> list[int]:
     return [place for place, length in enumerate(lengths) if length > scale.max_prompt_tokens]
 
 
+def refuse_long(prompts: Sequence[Prompt], lengths: Sequence[int], scale: Scale) -> None:
+    """Raise UserError where a prompt, of its length in tokens, is longer than the scale allows."""
+    for place in too_long(lengths, scale):
+        raise UserError(
+            f"a prompt has {lengths[place]} tokens, scale {scale.name} allows {scale.max_prompt_tokens}"
+            f" ({words(prompts[place][0])[:60]!r}...): shorten the item or use a scale with a larger"
+            " max_prompt_tokens"
+        )
+
+
 def _picture_tokens(processor: Any, size: tuple[int, int]) -> int:
     """How many tokens stand for a picture of this height and width in pixels."""
     found: list[int] = processor._get_num_multimodal_tokens(image_sizes=[size])["num_image_tokens"]
@@ -74,12 +84,7 @@ class Prompts:
     def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
         """Each prompt's length in tokens. Raises UserError where one is longer than the scale allows."""
         lengths = prompt_lengths(self.processor, prompts, self.texts(prompts))
-        for place in too_long(lengths, self.scale):
-            raise UserError(
-                f"a prompt has {lengths[place]} tokens, scale {self.scale.name} allows {self.scale.max_prompt_tokens}"
-                f" ({words(prompts[place][0])[:60]!r}...): shorten the item or use a scale with a larger"
-                " max_prompt_tokens"
-            )
+        refuse_long(prompts, lengths, self.scale)
         return lengths
 
     def texts(self, prompts: Sequence[Prompt]) -> list[str]:

@@ -63,7 +63,20 @@ def without_settings(model: Any) -> None:
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:
     """The ids that end a reply: all that the model declares, and the tokenizer's own."""
-    declared = model.generation_config.eos_token_id
+    return _ends(model.generation_config.eos_token_id, tokenizer)
+
+
+def declared_ends(folder: Path, tokenizer: Any) -> list[int]:
+    """``end_tokens`` of the model in a folder that is not loaded."""
+    from transformers import AutoConfig, GenerationConfig
+
+    if (folder / "generation_config.json").is_file():
+        return _ends(GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id, tokenizer)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    return _ends(config.get_text_config().eos_token_id, tokenizer)
+
+
+def _ends(declared: Any, tokenizer: Any) -> list[int]:
     declared = declared if isinstance(declared, list) else [declared]
     return sorted({number for number in (*declared, tokenizer.eos_token_id) if number is not None})
 
@@ -126,7 +139,8 @@ class TransformersEngine:
         options = {"do_sample": True, "temperature": 1.0, "top_p": top_p, "top_k": 0, "num_return_sequences": rollouts}
         return self._replies(prompts, decoding, options, rollouts)
 
-    def _opened(self) -> Prompts:
+    def opened(self) -> Prompts:
+        """What makes the model's inputs. Raises RuntimeError once the engine is closed."""
         if self.prompts is None:
             raise RuntimeError("the engine is closed")
         return self.prompts
@@ -135,7 +149,7 @@ class TransformersEngine:
         self, prompts: Sequence[Prompt], decoding: Decoding, options: dict[str, Any], rollouts: int
     ) -> list[list[Generation]]:
         """The replies of each prompt; batches of like length, the longest first."""
-        lengths = self._opened().lengths(prompts)
+        lengths = self.opened().lengths(prompts)
         order = sorted(range(len(prompts)), key=lambda number: -lengths[number])
         size = max(1, self.batch // rollouts)
         found: list[list[Generation]] = [[] for _ in prompts]
@@ -162,7 +176,7 @@ class TransformersEngine:
             pad_token_id=tokenizer.pad_token_id,
         )
         with torch.inference_mode():
-            inputs = self._opened().inputs(prompts)
+            inputs = self.opened().inputs(prompts)
             output = self.model.generate(**inputs, **stopping, generation_config=settings)
         replies = output[:, inputs["input_ids"].shape[1] :].tolist()
         return [self._generation(ids, decoding.stop) for ids in replies]

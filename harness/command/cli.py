@@ -41,6 +41,7 @@ from harness.command.flags import (
     between,
     stream_of,
 )  # fmt: skip
+from harness.command.score import score_command
 from harness.command.shell import ENVIRONMENT, blamed, one_line, outputs, refusal, settle, traced, unsaid
 from harness.command.submit import submit_command
 from harness.core import Paradigm, Run, Scale, UserError, slug
@@ -57,6 +58,7 @@ runs_app = typer.Typer(no_args_is_help=True, help="Look at stored runs, and free
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
 app.command("export")(export_command)
+app.command("score")(score_command)
 app.command("submit")(submit_command)
 
 

@@ -88,6 +88,8 @@ def csv_rows(path: Path, header: Sequence[str] | None = None) -> list[dict[str, 
     columns = lines[0] if lines else []
     if header is not None and columns != list(header):
         raise UserError(f"{cut(str(path))} has other columns than {','.join(header)}: {_MEND}")
+    if twice := next((name for number, name in enumerate(columns) if name in columns[:number]), None):
+        raise UserError(f"{cut(str(path))} has the column {cut(twice, 40)} twice: {_MEND}")
     for number, line in enumerate(lines, start=1):
         if fault := next(filter(None, map(_unfit, line)), ""):
             raise UserError(f"{cut(str(path))} row {number} is malformed ({fault}): {_MEND}")

@@ -1,0 +1,1 @@
+"""Scoring what was trained elsewhere: folders of models, replies of an unknown engine, tables of accuracies."""

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.values import Checked, UserError
+from harness.values import Checked, UserError, cut
 from harness.weights import model_files, weights_digest
 
 ADAPTER = "adapter_config.json"
@@ -113,11 +113,19 @@ def _digest_of(base: Path, touched: tuple[tuple[str, int, int], ...]) -> str:
 
 
 def attached(base: Any, folder: Path, trainable: bool) -> Any:
-    """The loaded base with the adapter of a folder as a peft model."""
+    """The loaded base with the adapter of a folder as a peft model.
+
+    Raises:
+        UserError: where the adapter is for other modules than the base has; peft would only warn, and add a part of it.
+    """
     from peft import PeftModel
 
     with without_renamed():
-        return PeftModel.from_pretrained(base, str(folder), is_trainable=trainable)
+        warnings.filterwarnings("error", "Found missing adapter keys", UserWarning)
+        try:
+            return PeftModel.from_pretrained(base, str(folder), is_trainable=trainable)
+        except (UserWarning, ValueError) as fault:
+            raise UserError(f"{folder} is an adapter that does not fit its base ({cut(str(fault), 200)})") from fault
 
 
 @contextmanager

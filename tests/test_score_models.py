@@ -14,7 +14,8 @@ from safetensors.numpy import save_file
 
 from harness import runner
 from harness.command import cli
-from harness.core import Run, UserError, joint, replace
+from harness.core import Reply, Run, UserError, joint, replace
+from harness.lora import base_of
 from harness.results.marks import read_marks
 from harness.results.published import read_run
 from harness.scoring.evidence import intervals, reasons
@@ -23,6 +24,8 @@ from harness.scoring.models import models_of, score_models
 from harness.scoring.paradigm import ELSEWHERE
 from harness.scoring.scored import Scored
 from harness.store.checkpoints import Store
+from harness.store.tables import from_parquet
+from harness.weights import weights_digest
 
 pytestmark = pytest.mark.usefixtures("fake_plugin")
 
@@ -142,6 +145,82 @@ def test_suites_of_libraries_are_scored_too(trained, tmp_path):
     (one,), _ = scored(base, two, tmp_path / "runs", asked(base, stream=WATCHING))
     assert one.matrices[0].suites == ("watched", "shouts")
     assert intervals(one)["general_delta"].low is not None
+
+
+# --- adapters
+
+
+def adapter(folder: Path, **settings: Any) -> Path:
+    """An adapter's folder as peft leaves it; its numbers are not looked at here."""
+    folder.mkdir(parents=True)
+    known = {"peft_type": "LORA", "r": 4, "base_model_name_or_path": "Qwen/Qwen2.5-VL-7B-Instruct", **settings}
+    (folder / "adapter_config.json").write_text(json.dumps(known))
+    save_file({"w": numpy.array([1.0])}, folder / "adapter_model.safetensors")
+    (folder / "training_args.bin").write_bytes(b"never read")
+    return folder
+
+
+def test_an_adapter_is_put_on_the_base_that_is_given(trained, tmp_path):
+    _, base, folders = trained
+    (base / "tokenizer.json").write_text("{}")
+    given = {
+        "coins": adapter(tmp_path / "a"),
+        "dice": adapter(tmp_path / "b", base_model_name_or_path=str(folders["coins"])),
+    }
+    with models_of(base, given, tmp_path / "runs") as (_, coins, dice):
+        for model, stands_on in ((coins, base), (dice, folders["coins"])):
+            assert base_of(model.folder) == stands_on
+            assert (model.folder / "tokenizer.json").is_file()
+            assert not (model.folder / "config.json").exists()
+        assert coins.weights != dice.weights
+        assert (coins.note, "as its settings say, and not on the base" in dice.note) == ("", True)
+    assert not coins.folder.exists()
+    for folder, words in (
+        (adapter(tmp_path / "c", peft_type="IA3"), "is no LoRA adapter: merge it"),
+        (adapter(tmp_path / "d"), "give the model that it stands on with --base"),
+    ):
+        under = None if folder.name == "d" else base
+        with pytest.raises(UserError, match=words), models_of(under, {"coins": folder}, tmp_path):
+            pass
+    (given["coins"] / "adapter_model.safetensors").unlink()
+    with pytest.raises(UserError, match="has no adapter_model"), models_of(base, given, tmp_path):
+        pass
+
+
+@pytest.mark.slow
+def test_an_adapter_as_peft_saves_it_is_scored_as_the_merged_model_is(tmp_path, tmp_path_factory):
+    import torch
+    from noise_jobs import build_bases
+    from peft import LoraConfig, get_peft_model
+
+    from harness import registry
+    from harness.asking.engines.transformers import load_model
+    from harness.core import Stream
+    from harness.lora import without_renamed
+    from harness.scales import TWIN
+
+    base = build_bases(tmp_path_factory)[0]
+    with without_renamed(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = get_peft_model(load_model(base, "float32"), LoraConfig(r=4, target_modules="all-linear"))
+        for name, number in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(number, std=0.3)
+        model.save_pretrained(tmp_path / "adapter")
+        model.merge_and_unload().save_pretrained(tmp_path / "merged")
+    one_task = {"name": "short", "tasks": ("scienceqa",), "epochs": {"scienceqa": 1}, "general": ()}
+    stream = replace(registry.typed(Stream, "o1"), **one_task)
+    run = Run(paradigm=ELSEWHERE, stream=stream, scale=replace(TWIN, model=str(base)), limit=12)
+    for name in ("adapter", "merged"):
+        (one,), said = scored(base, {"scienceqa": tmp_path / name}, tmp_path / "runs", run)
+        assert one.notes == ()
+    assert len(said) == 1, "the base was asked once, the merged model anew"
+    kept = [from_parquet(Reply, path) for path in (tmp_path / "runs" / "replies").iterdir()]
+    texts = {table.bound["weights"]: tuple(reply.text for reply in table.records) for table in kept}
+    assert len(texts) == 3, "base, adapter and merged model have addresses of their own"
+    own = texts.pop(weights_digest(base))
+    assert len(set(texts.values())) == 1
+    assert own not in texts.values()
 
 
 # --- folders

@@ -160,6 +160,7 @@ def _models(
     """The models of the flags, scored in each style."""
     from harness.command import check
     from harness.command.shell import settle
+    from harness.lora import is_adapter
     from harness.scoring.folders import refuse_wordless
     from harness.scoring.models import models_of, score_models
 
@@ -176,7 +177,8 @@ def _models(
         given[name] = Path(place)
     with models_of(None if base is None else Path(base), given, out) as models:
         for model in models:
-            refuse_wordless(model.folder)
+            if not is_adapter(model.folder):
+                refuse_wordless(model.folder)
         return list(score_models(models, run, out, styles, print))
 
 

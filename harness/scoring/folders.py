@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.core import UserError
+from harness.lora import is_adapter
 from harness.values import cut
 
 TOKENIZERS = ("tokenizer.json", "vocab.json", "tokenizer.model")
@@ -17,14 +18,14 @@ SHOWN = 4
 
 
 def model_in(folder: Path) -> Path:
-    """The folder itself, if it holds a model: config.json and safetensors.
+    """The folder itself, if it holds a model (config.json and safetensors) or a LoRA adapter.
 
     Raises:
         UserError: saying what it holds instead, and how that becomes a model.
     """
     if not folder.is_dir():
         raise UserError(f"{cut(str(folder))} is no folder: give the folder of a saved model")
-    if _holds_model(folder):
+    if holds_model(folder) or is_adapter(folder):
         return folder
     raise UserError(f"{cut(str(folder))} holds no model (config.json and *.safetensors): {_instead(folder)}")
 
@@ -38,7 +39,8 @@ def refuse_wordless(folder: Path) -> None:
             )
 
 
-def _holds_model(folder: Path) -> bool:
+def holds_model(folder: Path) -> bool:
+    """Whether a folder holds a whole model: config.json and safetensors that are no adapter's."""
     weights = [path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter_")]
     return bool(weights) and (folder / "config.json").is_file()
 
@@ -49,14 +51,14 @@ def _instead(folder: Path) -> str:
     inner = sorted(path for path in folder.iterdir() if path.is_dir())
     if (shards := _verl_shards(folder)) is not None:
         merged = shards / "huggingface"
-        if _holds_model(merged):
+        if holds_model(merged):
             return f"its model is in {merged}: give that folder"
         return f"these are shards of verl or EasyR1: merge {shards} with EasyR1's scripts/model_merger.py"
     if "zero_to_fp32.py" in names or any(name.startswith("global_step") for name in names):
         return "these are DeepSpeed's shards: run its zero_to_fp32.py --safe_serialization, or save a gathered model"
     if any((path / ".metadata").is_file() for path in (folder, *inner)) or "pytorch_model_fsdp_0" in names:
         return "these are FSDP's shards: merge them with `accelerate merge-weights`"
-    if found := [path.name for path in inner if _holds_model(path)]:
+    if found := [path.name for path in inner if holds_model(path)]:
         return f"its subfolders {', '.join(map(cut, found[:SHOWN]))} do: give the one that is meant"
     if any(name.endswith((".bin", ".pt", ".pth")) for name in names):
         return "pickled weights are never loaded: save them again with save_pretrained(safe_serialization=True)"
@@ -73,4 +75,4 @@ def _verl_shards(folder: Path) -> Path | None:
     return None
 
 
-__all__ = ["model_in", "refuse_wordless"]
+__all__ = ["holds_model", "model_in", "refuse_wordless"]

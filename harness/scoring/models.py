@@ -16,11 +16,13 @@ from harness.asking.engines import EngineKind
 from harness.asking.evaluate import cell_of
 from harness.core import Cell, Observation, Run, UserError, slug
 from harness.foreign.taken import take
+from harness.lora import is_adapter
 from harness.observe import View, generate, kept_replies, view_of
 from harness.registry import typed
 from harness.results.marks import Place, Scores
 from harness.results.matrix import BASE, from_cells
 from harness.run_inputs import run_stages
+from harness.scoring.adapters import take_adapter
 from harness.scoring.folders import model_in
 from harness.scoring.scored import Scored, asked_run, options_of, scores_of, wanted_cells
 from harness.store import disk
@@ -61,11 +63,17 @@ def models_of(base: Path | None, stages: Mapping[str, Path], out: Path) -> Itera
 
 def _model(stage: str, folder: Path, base: Path | None, out: Path, places: ExitStack) -> Model:
     """One of them; what is put together for it goes when ``places`` are left."""
+    if is_adapter(folder) and (base is None or stage == BASE):
+        raise UserError(f"{cut(str(folder))} is an adapter: give the model that it stands on with --base")
     if base is None or folder == base:
         return Model(stage=stage, folder=folder, weights=weights_digest(folder))
     place = disk.draft_folder(out / f"taken-{slug(stage)}")
     places.callback(shutil.rmtree, place, ignore_errors=True)
     place.rmdir()
+    if is_adapter(folder):
+        note = take_adapter(folder, base, place)
+        note = note and f"{stage}: {note}"
+        return Model(stage=stage, folder=place, weights=weights_digest(place), note=note)
     try:
         take(folder, base, place)
     except UserError as fault:

@@ -20,7 +20,7 @@ SOURCES = sorted(path for room in (*ROOMS, "tests", "examples", "benchmarks") fo
 HEAVY = {
     "torch", "torchvision", "transformers", "trl", "datasets", "vllm", "lm_eval", "vlmeval", "matplotlib", "seaborn",
     "pandas", "numpy", "scipy", "pyarrow", "PIL", "accelerate", "tokenizers", "safetensors", "huggingface_hub",
-    "math_verify", "imagehash", "datasketch", "peft",
+    "math_verify", "imagehash", "datasketch", "peft", "statsmodels",
 }  # fmt: skip
 # The folders inside harness/, and which of the others each may import; the files beside them import all but command.
 INNER = {
@@ -203,6 +203,8 @@ FLAGS = {
         "--plugin",
     ],
     "submit": ["folder", "--check", "--results", "--data", "--plugin"],
+    "compare": ["one", "other", "--metric", "--margin", "--style", "--intersect", "--out", "--results"],
+    "metrics": ["run", "--style", "--out", "--results"],
     "figures": ["name", "--results", "--out", "--scale"],
     "export": ["--task", "--format", "--out", "--style", "--split", "--limit", "--data", "--plugin"],
     "runs list": ["--out"],

@@ -28,8 +28,8 @@ fractions = st.floats(0, 1, allow_subnormal=False)
 
 
 @st.composite
-def matrices(draw: st.DrawFn, most: int = 5) -> AccuracyMatrix:
-    tasks, suites = draw(st.integers(1, most)), draw(st.integers(1, 3))
+def matrices(draw: st.DrawFn, most: int = 5, least: int = 1, suites: int = 0) -> AccuracyMatrix:
+    tasks, suites = draw(st.integers(least, most)), suites or draw(st.integers(1, 3))
     row = st.lists(fractions, min_size=tasks + suites, max_size=tasks + suites)
     rows = draw(st.lists(row, min_size=tasks + 1, max_size=tasks + 1))
     return from_rows([r[:tasks] for r in rows], general=[r[tasks:] for r in rows])

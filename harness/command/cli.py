@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import registry
+from harness.command.compare import compare_command
 from harness.command.data import data_app
 from harness.command.export import export_command
 from harness.command.flags import (
@@ -41,6 +42,7 @@ from harness.command.flags import (
     between,
     stream_of,
 )  # fmt: skip
+from harness.command.metrics import metrics_command
 from harness.command.score import score_command
 from harness.command.shell import ENVIRONMENT, blamed, one_line, outputs, refusal, settle, traced, unsaid
 from harness.command.submit import submit_command
@@ -58,6 +60,8 @@ runs_app = typer.Typer(no_args_is_help=True, help="Look at stored runs, and free
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
 app.command("export")(export_command)
+app.command("compare")(compare_command)
+app.command("metrics")(metrics_command)
 app.command("score")(score_command)
 app.command("submit")(submit_command)
 

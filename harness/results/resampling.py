@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.results.arms import Arm, Column
@@ -76,6 +77,15 @@ def matrix_of(arm: Arm, drawn: Mapping[str, Floats] | None = None) -> AccuracyMa
     )
 
 
+def over_seeds(a: AccuracyMatrix) -> AccuracyMatrix:
+    """The matrix of means over seeds, plain numbers, of one whose cells are [replicate, seed]."""
+
+    def plain(rows: Sequence[Sequence[Any]]) -> tuple[tuple[float | None, ...], ...]:
+        return tuple(tuple(None if cell is None else float(cell.mean()) for cell in row) for row in rows)
+
+    return replace(a, scores=plain(a.scores), general=plain(a.general), malformed=plain(a.malformed), flips=())
+
+
 def _means(column: Column, drawn: Floats | None) -> tuple[list[Any], list[Any]]:
     """The means of scores and of unreadable replies of a column, by stage, each [replicate, seed] or None."""
     seeds, stages, items = column.scores.shape
@@ -132,4 +142,4 @@ def _by_group(rows: Any, place: Any, count: int) -> Any:
     return sums
 
 
-__all__ = ["REPLICATES", "draws", "matrix_of", "numbered", "weighted"]
+__all__ = ["REPLICATES", "draws", "matrix_of", "numbered", "over_seeds", "weighted"]

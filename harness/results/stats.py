@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.results.arms import Arm
+from harness.results.matrix import AccuracyMatrix
 from harness.results.metrics import ALL
 from harness.results.resampling import REPLICATES, draws, matrix_of
 
 LEVEL = 0.95
 POWER = 0.8
 LEAST_DEFINED = 0.9  # of the replicates; a ratio that is undefined in more of them has no interval
+NEGLIGIBLE = 1e-12  # a probability that nobody would print
 Seeds = Literal["own", "borrowed", "none"]
 
 
@@ -56,13 +58,13 @@ class Estimate:
 
     def half(self, level: float) -> float:
         """Half the width of the two-sided interval: sqrt(z^2 items + t^2 seeds)."""
-        return self._quantile((1 + level) / 2)
+        return self._exceeded((1 - level) / 2)
 
-    def _quantile(self, share: float) -> float:
+    def _exceeded(self, tail: float) -> float:
+        """What noise exceeds to one side with the probability ``tail``, below a half."""
         from scipy import stats
 
-        normal = float(stats.norm.ppf(share))
-        few = float(stats.t.ppf(share, self.df)) if self.seeds else 0.0
+        normal, few = float(stats.norm.isf(tail)), float(stats.t.isf(tail, self.df)) if self.seeds else 0.0
         return float((normal**2 * self.items + few**2 * self.seeds) ** 0.5)
 
     def beyond(self, distance: float) -> float:
@@ -71,14 +73,17 @@ class Estimate:
 
         if distance <= 0 or not self.error:
             return 0.5 if distance <= 0 else 0.0
-        if not self.seeds:
-            return float(stats.norm.sf(distance / self.error))
-        # sqrt(z^2 items + t^2 seeds) = distance has one root, between that of the larger error and that of t alone.
-        few = float(stats.t.sf(distance / self.error, self.df))
         least = float(stats.norm.sf(distance / self.error))
-        if few - least < 1e-12:
-            return few
-        return float(optimize.brentq(lambda tail: self._quantile(1 - tail) - distance, max(least, 1e-15), few))
+        if not self.seeds or not self.items:
+            return float(stats.t.sf(distance / self.error, self.df)) if self.seeds else least
+        # The tail at which the noise exceeds just this distance lies between those of a normal and of Student's t.
+        most = float(stats.t.sf(distance / self.error, self.df))
+        if most - least < NEGLIGIBLE:
+            return most
+        least = max(least, NEGLIGIBLE)
+        if self._exceeded(least) <= distance or self._exceeded(most) >= distance:  # equal, but for rounding
+            return most
+        return float(optimize.brentq(lambda tail: self._exceeded(tail) - distance, least, most))
 
     def p_value(self) -> float:
         """Two-sided, of no difference from zero."""
@@ -91,62 +96,63 @@ class Estimate:
 
     def smallest(self, power: float = POWER) -> float:
         """The smallest true difference that a test at 1 - ``level`` finds with ``power``."""
-        return self.half(self.level) + self._quantile(power)
+        return self.half(self.level) + self._exceeded(1 - power)
 
 
-def estimates(
-    arm: Arm,
-    names: Sequence[str] = (),
-    *,
-    only: Collection[str] | None = None,
-    level: float = LEVEL,
-    replicates: int = REPLICATES,
-) -> dict[str, Estimate | None]:
-    """Metrics of an arm (all of ``metrics.ALL`` where none is named), mean over its seeds, each with its interval.
+@dataclass(frozen=True, kw_only=True)
+class Resampled:
+    """One arm, or two that are compared: their matrices and the replicates of both, from which any metric is read.
 
-    ``only`` are the tasks that are averaged over, such as those that were learned; the suites' metrics have no part in
-    it. None where a metric is undefined.
+    ``paired`` says that both are the same runs, asked in two styles: then seed is taken from seed.
     """
-    return _contrasts([arm], names, only, level, replicates)
+
+    whole: tuple[AccuracyMatrix, ...]
+    drawn: tuple[AccuracyMatrix, ...]
+    paired: bool = False
+
+    def sides(self, name: str, only: Collection[str] | None = None) -> list[Side]:
+        """A metric of each arm, or of the pairs of seeds; empty where it is undefined in one of them.
+
+        ``only`` are the tasks (for a metric of suites: the suites) that are averaged over.
+        """
+        metric = ALL[name]
+        values = [metric.compute(a, only) for a in self.whole]
+        if any(value is None for value in values):
+            return []
+        sides = [Side.of(value, metric.compute(a, only)) for value, a in zip(values, self.drawn, strict=True)]
+        return [sides[0].minus(sides[1])] if self.paired else sides
+
+    def estimate(self, name: str, only: Collection[str] | None = None, level: float = LEVEL) -> Estimate | None:
+        """A metric with its interval: of the one arm, or of the first minus the second; None where it is undefined."""
+        sides = self.sides(name, only)
+        return _estimate(sides, level) if sides else None
 
 
-def differences(
-    one: Arm,
-    other: Arm,
-    names: Sequence[str] = (),
-    *,
-    only: Collection[str] | None = None,
-    level: float = LEVEL,
-    replicates: int = REPLICATES,
-) -> dict[str, Estimate | None]:
+def resample(arm: Arm, other: Arm | None = None, *, replicates: int = REPLICATES) -> Resampled:
+    """The replicates of an arm, or of two with the same items in the same order (``arms.paired``)."""
+    drawn = draws(arm.columns, replicates)
+    sides = [arm] if other is None else [arm, other]
+    return Resampled(
+        whole=tuple(matrix_of(side) for side in sides),
+        drawn=tuple(matrix_of(side, drawn) for side in sides),
+        paired=other is not None and arm.seeds == other.seeds,
+    )
+
+
+def estimates(arm: Arm, names: Sequence[str] = (), *, level: float = LEVEL) -> dict[str, Estimate | None]:
+    """Metrics of an arm (all of ``metrics.ALL`` where none is named), mean over its seeds, each with its interval."""
+    resampled = resample(arm)
+    return {name: resampled.estimate(name, level=level) for name in names or ALL}
+
+
+def differences(one: Arm, other: Arm, names: Sequence[str] = (), *, level: float = LEVEL) -> dict[str, Estimate | None]:
     """The first arm's metrics minus the second's, each with its interval: items paired, the seeds of each arm apart.
 
     The arms hold the same items in the same order (``arms.paired``). An arm with one seed is taken to vary over seeds
     as the other does; arms of the same runs, asked in two styles, are paired seed by seed.
     """
-    return _contrasts([one, other], names, only, level, replicates)
-
-
-def _contrasts(
-    arms: Sequence[Arm], names: Sequence[str], only: Collection[str] | None, level: float, replicates: int
-) -> dict[str, Estimate | None]:
-    """One arm's metrics, or the first's minus the second's."""
-    drawn = draws(arms[0].columns, replicates)
-    whole = [matrix_of(arm) for arm in arms]
-    resampled = [matrix_of(arm, drawn) for arm in arms]
-    same_runs = len(arms) == 2 and arms[0].seeds == arms[1].seeds
-    found: dict[str, Estimate | None] = {}
-    for name in names or ALL:
-        metric = ALL[name]
-        wanted = None if metric.of_suites else only
-        pairs = [(metric.compute(w, wanted), metric.compute(r, wanted)) for w, r in zip(whole, resampled, strict=True)]
-        sides = [Side.of(value, rows) for value, rows in pairs if value is not None]
-        if len(sides) < len(arms):
-            found[name] = None
-        else:  # runs that stand on both sides, asked in two styles, are paired seed by seed
-            sides = [sides[0].minus(sides[1])] if same_runs else sides
-            found[name] = _estimate(sides, level)
-    return found
+    resampled = resample(one, other)
+    return {name: resampled.estimate(name, level=level) for name in names or ALL}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,13 +172,18 @@ class Side:
         return Side(values=self.values - other.values, replicates=self.replicates - other.replicates)
 
     def spread(self, whole: Any) -> tuple[float, float]:
-        """The variance between seeds, and how much of it is of items in one seed alone; ``whole`` are usable rows."""
+        """The variance between seeds, and how much of it to take off as that of items; ``whole`` are usable rows.
+
+        It is what items have in one seed alone, times 1 - 1/seeds: with all of it taken off, intervals of two or three
+        seeds cover too little (their variance is often far below the true one); with nothing, too much.
+        """
         import numpy
 
         count = len(self.values)
         covariance = numpy.cov(self.replicates[whole], rowvar=False)
         shared = (covariance.sum() - covariance.trace()) / (count * (count - 1))
-        return float(self.values.var(ddof=1)), max(float(covariance.trace() / count - shared), 0.0)
+        alone = max(float(covariance.trace() / count - shared), 0.0)
+        return float(self.values.var(ddof=1)), alone * (1 - 1 / count)
 
 
 def _estimate(sides: Sequence[Side], level: float) -> Estimate | None:
@@ -207,4 +218,6 @@ def _seeds_part(sides: Sequence[Side], whole: Any) -> tuple[float, float, Seeds]
     return max(beyond, 0.0), df, "own" if len(known) == len(sides) else "borrowed"
 
 
-__all__ = ["LEVEL", "POWER", "REPLICATES", "Estimate", "Side", "differences", "estimates"]
+__all__ = [
+    "LEVEL", "POWER", "REPLICATES", "Estimate", "Resampled", "Side", "differences", "estimates", "resample",
+]  # fmt: skip

@@ -1,0 +1,89 @@
+"""The command `harness metrics`: the definitions by name, and what they are for a run or an arm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.command.flags import RESULTS, RUNS, OutFlag, ResultsFlag
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.results.arms import Arm
+
+DOSE = ("dose", "sum of the learning rates over a stage's updates", "-", "what was spent", "defined here; costs.json")
+
+
+def metrics_command(
+    run: Annotated[
+        str | None, typer.Argument(help="A run, its folder, several with commas, or a paradigm's seeds (twin/sft).")
+    ] = None,
+    style: Annotated[str, typer.Option("--style", help="In this style; in the run's own without it.")] = "",
+    out: OutFlag = RUNS,
+    results: ResultsFlag = RESULTS,
+) -> None:
+    """Name every metric with its equation, sign, denominator and source; with RUN, what each is, with its interval."""
+    from harness.command import printing
+
+    screen = printing.console()
+    if run is None:
+        definitions(screen)
+        return
+    from harness.results.references import with_references
+    from harness.results.sides import notes, runs_of, side
+
+    arm, runs = side(run, style, out, results), runs_of(run, out, results)
+    values(screen, with_references(arm, runs, results), notes(runs, runs, (arm, arm)))
+
+
+def definitions(screen: Console) -> None:
+    """What each name means."""
+    from harness.command.printing import grid, show, told
+    from harness.results.metrics import ALL
+
+    table = grid(["metric", "equation", "over", "reads", "source"], 5)
+    for metric in ALL.values():
+        table.add_row(*map(told, (metric.name, metric.equation, metric.denominator, metric.sign, metric.source)))
+    table.add_row(*map(told, DOSE))
+    show(screen, "A[i,j]: score on task j after stage i, 0 the base, T the last; tasks of any size count alike", table)
+    screen.print("undefined where a cell is missing, or an order of tasks; docs/metrics.md says more", soft_wrap=True)
+
+
+def values(screen: Console, arm: Arm, said: list[str]) -> None:
+    """The metrics of an arm: with intervals over all tasks and over those that were learned, and for each task."""
+    from harness.command.compare import interval
+    from harness.command.printing import grid, points, show, told
+    from harness.results.metrics import ALL, by_column, learned
+    from harness.results.peaks import null_of_peaks
+    from harness.results.resampling import over_seeds
+    from harness.results.stats import resample
+
+    for line in said:
+        screen.print(f"note: {told(line, 1000)}", soft_wrap=True)
+    resampled, null = resample(arm), null_of_peaks(arm)
+    tasks = learned(over_seeds(resampled.whole[0]))
+    table = grid(["metric", "all tasks [95%]", f"the {len(tasks)} learned tasks", "by noise alone", "reads"])
+    parts = grid(["metric", *(column.name.replace("-", "-\n") for column in arm.columns)])
+    for name, metric in ALL.items():
+        noise = null.get(name)
+        whole = interval(resampled.estimate(name), signed=metric.points)
+        some = None if metric.of_suites or not tasks else resampled.estimate(name, tasks)
+        table.add_row(
+            name, whole, interval(some, signed=metric.points), "-" if noise is None else points(noise.mean), metric.sign
+        )
+        one = by_column(name, resampled.whole[0])
+        parts.add_row(name, *(_cell(one.get(column.name)) for column in arm.columns))
+    seeds = "1 seed" if len(arm.seeds) == 1 else f"{len(arm.seeds)} seeds"
+    show(screen, f"{arm.name}, {seeds}, {arm.style} style: percent and points", table)
+    screen.print("by noise alone: what a metric with a peak would be, had every task kept its level", soft_wrap=True)
+    show(screen, "Task by task, suite by suite", parts)
+
+
+def _cell(value: Any) -> str:
+    """The mean over seeds of a metric of one task, in percent or points."""
+    import numpy
+
+    mean = float("nan") if value is None else float(numpy.mean(value))
+    return f"{100 * mean:.1f}" if numpy.isfinite(mean) else "-"

@@ -97,7 +97,10 @@ def test_other_troubles_are_one_line_each():
     assert machine.offline(replace(EIGHT, environment={"HF_HUB_OFFLINE": "0"})).startswith("HF_HUB_OFFLINE, TRANSF")
     with pytest.raises(UserError, match="samples by vLLM, which is not installed"):
         machine.engine(BARE, replace(LARGE, engine="vllm"))
-    assert machine.engine(EIGHT, replace(LARGE, engine="vllm")).endswith("vllm")
+    with pytest.raises(UserError, match="samples by vLLM, which is not installed"):
+        machine.engine(replace(BARE, environment={machine.VLLM_PYTHON: "x"}), replace(LARGE, rollout_engine="vllm"))
+    assert machine.engine(replace(BARE, environment={machine.VLLM_PYTHON: "x"}), replace(LARGE, engine="vllm"))
+    assert machine.engine(EIGHT, replace(LARGE, engine="vllm")) == "vllm for evaluation, transformers for rollouts"
 
 
 def test_versions_are_held_against_the_lock_that_is_nearest():

@@ -29,8 +29,9 @@ class Way:
     ``adapter`` counts LoRA's parameters, 0 for full fine-tuning; ``base`` is the bytes of a frozen weight. A forward
     pass of one device has at most ``tokens`` in rows of ``row``, and ``pictures`` of ``pixels`` each; in ``half``
     precision activations are recomputed layer by layer. ``reference`` is the bytes of a weight of the KL reference, 0
-    where there is none or it is an adapter; gathered whole or layer by layer (``whole_reference``). ``kept`` pictures
-    of a rollout batch stay on the device, ``kept_twice`` while they are shuffled. ``replies`` says what samples them:
+    where there is none or it is an adapter; gathered whole or layer by layer (``whole_reference``). Of a rollout batch
+    ``waiting`` pictures a device lie in the host's memory, and ``kept`` ones, as in TRL, on the device, ``kept_twice``
+    while they are shuffled. ``replies`` says what samples them:
     nothing, transformers (``at_once`` of them in one call) or vllm, each sequence up to ``length`` tokens.
     """
 
@@ -44,6 +45,7 @@ class Way:
     pixels: int
     reference: int = 0
     whole_reference: bool = False
+    waiting: int = 0
     kept: int = 0
     kept_twice: bool = False
     replies: str = ""
@@ -72,14 +74,19 @@ class Memory:
         estimated = max(sum(self.training.values()), sum(self.sampling.values()))
         return "no" if self.peak > memory else "tight" if estimated > TIGHT * memory else "fits"
 
+    @property
+    def engine(self) -> float:
+        """What vLLM wants at least: its weights, its activations, and a cache for a few sequences; 0 without it."""
+        return sum(self.sampling.get(name, 0.0) for name in (*VLLM, CACHE)) if VLLM[0] in self.sampling else 0.0
+
     def vllm_share(self, memory: float) -> float | None:
         """The share of a device that vLLM can be given beside the rest, in steps of 0.05; None without vLLM.
 
         At most 0.5: a larger cache keeps no card busier.
         """
-        if VLLM[0] not in self.sampling:
+        if not self.engine:
             return None
-        rest = sum(size for name, size in self.sampling.items() if name not in (*VLLM, CACHE))
+        rest = sum(self.sampling.values()) - self.engine
         return min(MOST_SHARE, max(0, int((memory - rest) / memory / 0.05)) / 20)
 
 
@@ -160,7 +167,7 @@ def _replies(shape: Shape, way: Way) -> dict[str, float]:
 
 def host(shape: Shape, way: Way) -> float:
     """Bytes of the host's memory: the fp32 weights gathered by the main rank, each rank's pictures and libraries."""
-    pictures = way.kept * way.pixels * PIXEL_VALUES * FP32
+    pictures = way.waiting * way.pixels * PIXEL_VALUES * FP32
     return FP32 * (way.adapter or shape.parameters) + way.devices * (pictures + RANK)
 
 

@@ -29,6 +29,7 @@ BUSY = 0.05  # of a card's memory that may be taken before a run begins
 DRIVERS = {11: 450, 12: 525, 13: 580}
 LOCKS = ("constraints.txt", "constraints-gpu.txt")
 LOCKED = ("torch", "torchvision", "transformers", "trl", "accelerate", "peft", "vllm")
+VLLM_PYTHON = "CPT_HARNESS_VLLM_PYTHON"
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 # A second process that may not get what the first one holds: 0 where it does all the same, 3 where it does not.
 _TAKE = (
@@ -86,7 +87,9 @@ def look() -> Seen:
         nccl=".".join(map(str, torch.cuda.nccl.version())) if several else "",
         free=available(_read(Path("/proc/meminfo"))),
         installed={name: version for name in LOCKED if (version := _installed(name))},
-        environment={name: os.environ[name] for name in (*OFFLINE, "CUDA_VISIBLE_DEVICES") if name in os.environ},
+        environment={
+            name: os.environ[name] for name in (*OFFLINE, "CUDA_VISIBLE_DEVICES", VLLM_PYTHON) if name in os.environ
+        },
     )
 
 
@@ -235,13 +238,14 @@ def engine(seen: Seen, scale: Scale) -> str:
     Raises:
         UserError: where it is vLLM and is not.
     """
-    used = {scale.engine, getattr(scale, "rollout_engine", scale.engine)}
-    if "vllm" in used and "vllm" not in seen.installed:
+    asked, sampled = scale.engine, scale.rollout_engine
+    elsewhere = asked == "vllm" and VLLM_PYTHON in seen.environment  # its server may have a Python of its own
+    if "vllm" not in seen.installed and (sampled == "vllm" or (asked == "vllm" and not elsewhere)):
         raise UserError(
             f"scale {scale.name} samples by vLLM, which is not installed: make the environment of constraints-gpu.txt"
             " (docs/paper_setting.md)"
         )
-    return ", ".join(sorted(used))
+    return f"{asked} for evaluation, {sampled} for rollouts"
 
 
 def versions(seen: Seen, locks: Mapping[str, Mapping[str, str]]) -> str:

@@ -52,6 +52,7 @@ class Plan:
     asked: int
     evaluation_seconds: float
     disk_bytes: int
+    checkpoint_bytes: int
     notes: tuple[str, ...]
     hardware: Hardware
     price: Price | None
@@ -125,6 +126,7 @@ def of(run: Run, out: Path, hardware: Hardware | None = None) -> Plan:
         asked=sum(items[cell.name] for cell in cells),
         evaluation_seconds=sum(items[cell.name] * units.of_item(cell.style, styles, cell.name) for cell in cells),
         disk_bytes=price.disk(run.paradigm, priced.shape, len(stages), len(cells)) if priced else 0,
+        checkpoint_bytes=price.checkpoint(run.paradigm, priced.shape) if priced else 0,
         notes=(*_notes(run, units, missing), *unknown),
         hardware=hardware,
         price=priced,

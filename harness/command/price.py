@@ -20,6 +20,7 @@ from harness.scales import model_folder
 MANY = 2**20  # presentations, to learn what an update is made of
 TRANSFORMERS = "transformers"
 VLLM_AT_ONCE = 256  # sequences that vLLM samples at a time, where its cache has room
+VLLM_ALONE = 0.85  # of a card that evaluation gives it
 # Tokens of a prompt's text with the chat template, and pixels of its picture: the twin's as its tokenizer makes them;
 # of official data as Qwen2.5-VL's processor made COCO's, TextVQA's and VizWiz' pictures, others as their mean.
 TWIN_TEXT, OFFICIAL_TEXT = 23, 128
@@ -32,7 +33,7 @@ class Price:
     """A run's model on some hardware: its shape, how it is trained there, and the memory that this takes.
 
     The memory is empty where a learner trains by means of its own. ``host`` is what all processes take of the host's
-    memory. ``here`` is False where the model's files are not.
+    memory. ``here`` is False where the model's files are not. vLLM is ``given`` a share of a card for rollouts.
     """
 
     hardware: Hardware
@@ -41,6 +42,7 @@ class Price:
     memory: Memory
     host: float
     here: bool
+    given: float = 0.0
 
     @property
     def verdict(self) -> str:
@@ -64,6 +66,7 @@ def of(paradigm: Paradigm, scale: Scale, cards: Hardware) -> Price:
         memory=memory.of(model, way) if ours else Memory(training={}, sampling={}, loading={}),
         host=memory.host(model, way) if ours else 0.0,
         here=here,
+        given=scale.rollout_memory if way.replies == "vllm" else 0.0,
     )
 
 
@@ -120,8 +123,8 @@ def way_of(paradigm: Paradigm, scale: Scale, model: Shape, cards: Hardware) -> W
         pictures=rows,
         pixels=scale.max_pixels,
         reference=(2 if devices > 1 and half else 4) if judges(paradigm) and adapter is None else 0,
-        kept=pictures if work.rollouts else 0,
-        replies=("vllm" if scale.engine != TRANSFORMERS else TRANSFORMERS) if work.rollouts else "",
+        waiting=pictures if work.rollouts else 0,
+        replies=scale.rollout_engine if work.rollouts else "",
         at_once=pictures * group,
         length=scale.max_prompt_tokens + new,
     )
@@ -157,20 +160,26 @@ def _units(run: Run, price: Price) -> Iterator[tuple[str, float]]:
     paradigm, scale = run.paradigm, run.scale
     official = scale.train_items is None or run.data is not None
     new = scale.decodings[paradigm.style.name].max_new_tokens
+    cards = price.hardware if scale.engine != TRANSFORMERS else _of_cards(price.hardware, price.way.devices)
+    batch = _at_once(price, scale.engine, VLLM_ALONE, scale.eval_batch)
+
+    def sampled(lengths: Lengths, replies: int) -> float:
+        return compute.sampling(price.shape, cards, lengths, 1, replies, batch, half=price.way.half)
+
     for name in run.stream.tasks:
         lengths = _lengths(name, price, scale, official, new)
         yield f"{paradigm.learner.name} {name}", _step(lengths, run, price)
         if paradigm.select is not None:
-            yield f"{paradigm.select.name} {name}", _sampled(lengths, price, scale, scale.rollouts)
+            yield f"{paradigm.select.name} {name}", sampled(lengths, scale.rollouts)
     for name in dict.fromkeys((*run.stream.tasks, *run.stream.general)):
         for style in run_styles(run):
             lengths = _lengths(name, price, scale, official, scale.decodings[style].max_new_tokens)
-            yield f"{style} {name}", _sampled(lengths, price, scale, 1)
+            yield f"{style} {name}", sampled(lengths, 1)
     for name, suite in run_suites(run).items():
         lengths = _lengths(suite.stands_for, price, scale, official, suite.decoding_at(scale).max_new_tokens)
         text = max(lengths.text, suite.max_prompt_tokens / 4)  # worked examples stand before the question
         longer = Lengths(text=text, patches=lengths.patches, reply=lengths.reply)
-        yield f"{OWN_STYLE} {name}", _sampled(longer, price, scale, 1)
+        yield f"{OWN_STYLE} {name}", sampled(longer, 1)
 
 
 def _lengths(name: str, price: Price, scale: Scale, official: bool, new: int) -> Lengths:
@@ -190,20 +199,21 @@ def _step(lengths: Lengths, run: Run, price: Price) -> float:
     plain = (several + judges(paradigm)) if work.rollouts else 0
     passes = Passes(plain=plain, frozen=way.adapter > 0, half=way.half)
     cards = _of_cards(price.hardware, way.devices)
-    learned = compute.trained(price.shape, lengths, prompts, group, passes, shares_prefix(paradigm))
-    sampled = _sampled(lengths, price, scale, group, cards) * prompts if work.rollouts else 0.0
-    return compute.seconds(cards, learned) + sampled
+    seconds = compute.seconds(
+        cards, compute.trained(price.shape, lengths, prompts, group, passes, shares_prefix(paradigm))
+    )
+    if work.rollouts:
+        batch = _at_once(price, way.replies, price.given, way.at_once)
+        seconds += compute.sampling(price.shape, cards, lengths, prompts, group, batch, half=way.half)
+    return seconds
 
 
-def _sampled(lengths: Lengths, price: Price, scale: Scale, replies: int, cards: Hardware | None = None) -> float:
-    """Seconds of sampling so many replies to a prompt, on all cards or on those that train."""
-    batch = scale.eval_batch
-    if scale.engine != TRANSFORMERS and not price.hardware.on_cpu:
-        token = 2 * price.shape.kv_values * (lengths.prompt(price.shape) + lengths.reply)
-        share = price.memory.vllm_share(price.hardware.card.memory) or memory.MOST_SHARE
-        room = share * price.hardware.card.memory - 2 * price.shape.parameters
-        batch = max(1, min(VLLM_AT_ONCE, int(room / token)))
-    return compute.sampling(price.shape, cards or price.hardware, lengths, 1, replies, batch, half=price.way.half)
+def _at_once(price: Price, engine: str, share: float, otherwise: int) -> int:
+    """How many sequences a card samples at a time: what vLLM's cache has room for, or what transformers is given."""
+    if engine == TRANSFORMERS or price.hardware.on_cpu:
+        return max(1, otherwise)
+    room = share * price.hardware.card.memory - 2 * price.shape.parameters
+    return max(1, min(VLLM_AT_ONCE, int(room / (2 * price.shape.kv_values * price.way.length))))
 
 
 def assumed(price: Price) -> str:
@@ -223,12 +233,22 @@ def _of_cards(cards: Hardware, count: int) -> Hardware:
     return Hardware(card=cards.card, count=count, host=cards.host, here=cards.here)
 
 
+def checkpoint(paradigm: Paradigm, model: Shape) -> int:
+    """Bytes of one checkpoint: of all weights, or of an adapter that is kept as one."""
+    return storage.checkpoint(_kept_and_trained(paradigm, model)[0])
+
+
 def disk(paradigm: Paradigm, model: Shape, stages: int, cells: int) -> int:
-    """Bytes of a run's checkpoints, resume states and rows: of all weights, or of what an adapter's keeps."""
+    """Bytes of a run's checkpoints, resume states and rows."""
+    kept, trained = _kept_and_trained(paradigm, model)
+    return storage.of(kept, trained, stages, cells)
+
+
+def _kept_and_trained(paradigm: Paradigm, model: Shape) -> tuple[int, int]:
+    """The parameters of a checkpoint, and those of a resume state."""
     adapter = paradigm.adapter
     trained = model.adapter(adapter.rank, adapter.targets) if adapter and model.known else model.parameters
-    kept = trained if adapter and adapter.keep == "adapter" else model.parameters
-    return storage.of(kept, trained, stages, cells)
+    return trained if adapter and adapter.keep == "adapter" else model.parameters, trained
 
 
 def refuse_memory(price: Price, name: str) -> None:
@@ -239,6 +259,17 @@ def refuse_memory(price: Price, name: str) -> None:
         raise UserError(
             f"{name} takes {wanted} of memory at its peak, {where} has {in_words(cards.card.memory)}:"
             " use larger cards, a scale with more ranks, a paradigm with an adapter, or a smaller model"
+        )
+    room = price.given * cards.card.memory
+    if room and room < price.memory.engine:
+        raise UserError(
+            f"{name} gives vLLM {in_words(int(room))} of a card, and it wants {in_words(int(price.memory.engine))}:"
+            f" use a scale whose rollout_memory is {price.memory.engine / cards.card.memory:.2f} or more"
+        )
+    if room and sum(price.memory.sampling.values()) - price.memory.engine + room > cards.card.memory:
+        raise UserError(
+            f"{name} gives vLLM {in_words(int(room))} of a card that training needs: use a scale whose rollout_memory"
+            f" is {price.memory.vllm_share(cards.card.memory):.2f} or less"
         )
     if cards.host is not None and not cards.on_cpu and price.host > cards.host:
         raise UserError(

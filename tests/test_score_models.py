@@ -338,3 +338,36 @@ def test_a_mistake_is_one_line(trained, tmp_path, capsys, monkeypatch, what):
     assert (code, out) == (2, "")
     assert words in err
     assert err.count("\n") == 1
+
+
+# --- servers
+
+
+@pytest.mark.slow
+def test_a_server_takes_the_place_of_a_folder(tmp_path, tmp_path_factory):
+    from fake_openai import FakeServer, by_transformers
+    from noise_jobs import build_bases
+
+    from harness import registry
+    from harness.core import Stream
+    from harness.scales import TWIN
+
+    base = build_bases(tmp_path_factory)[0]
+    one_task = {"name": "short", "tasks": ("scienceqa",), "epochs": {"scienceqa": 1}, "general": ()}
+    stream = replace(registry.typed(Stream, "o1"), **one_task)
+    run = Run(paradigm=ELSEWHERE, stream=stream, scale=replace(TWIN, model=str(base)), limit=4)
+    with FakeServer("stage-1", by_transformers(base, TWIN)) as server:
+        place = {"scienceqa": f"{server.url}#stage-1"}
+        (one,), said = scored(base, place, tmp_path / "runs", run)
+        assert len(server.requests) == 4
+        assert one.matrices[0].scores[1] == one.matrices[0].scores[0]
+        assert [line.partition(" ")[0] for line in one.notes] == ["scienceqa", "stages"]
+        assert scored(base, place, tmp_path / "runs", run)[1] == []
+        (both,), _ = scored(base, {"base": f"{server.url}#stage-1", **place}, tmp_path / "runs", run)
+        assert {cell.engine for cell in both.cells} == {"endpoint-v1@server"}
+        for wrong, words in ((server.url, "names no model: write ADDRESS#NAME"), (f"{server.url}#x", "serves stage-1")):
+            with pytest.raises(UserError, match=words):
+                scored(base, {"scienceqa": wrong}, tmp_path / "runs", run)
+        with pytest.raises(UserError, match="give the folder of its tokenizer"):
+            scored(None, place, tmp_path / "runs", run)
+    assert len(said) == 2

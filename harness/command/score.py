@@ -38,7 +38,8 @@ EVIDENCE = Path("evidence.json")
 
 BaseFlag = Annotated[str | None, typer.Option("--base", help="The base model: a folder.")]
 StageFlag = Annotated[
-    list[str] | None, typer.Option("--stage", help="The model after a stage, as TASK=FOLDER; repeatable.")
+    list[str] | None,
+    typer.Option("--stage", help="The model after a stage: TASK=FOLDER or TASK=URL#NAME; repeatable."),
 ]
 PredictionsFlag = Annotated[
     list[Path] | None,
@@ -163,18 +164,19 @@ def _models(
     from harness.lora import is_adapter
     from harness.scoring.folders import refuse_wordless
     from harness.scoring.models import models_of, score_models
+    from harness.scoring.servers import is_address
 
     settle(scale)
     check.fit_versions()
     check.writable(out)
-    given: dict[str, Path] = {}
+    given: dict[str, str | Path] = {}
     for text in stages:
         name, sign, place = text.partition("=")
         if not sign or not place:
             raise UserError(f"--stage {cut(repr(text), 80)} names no model: write TASK=FOLDER, such as scienceqa=out/1")
         if name in given:
             raise UserError(f"--stage {cut(name, 60)} is given twice: give one model a stage")
-        given[name] = Path(place)
+        given[name] = place if is_address(place) else Path(place)
     with models_of(None if base is None else Path(base), given, out) as models:
         for model in models:
             if not is_adapter(model.folder):

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.asking.engines import EngineKind
+from harness.asking.engines.kinds import ENDPOINT
 from harness.asking.evaluate import cell_of
-from harness.core import Cell, Observation, Run, UserError, slug
+from harness.core import Cell, Observation, Run, UserError, replace, slug
 from harness.foreign.taken import take
 from harness.lora import is_adapter
 from harness.observe import View, generate, kept_replies, view_of
@@ -25,6 +26,7 @@ from harness.run_inputs import run_stages
 from harness.scoring.adapters import take_adapter
 from harness.scoring.folders import model_in
 from harness.scoring.scored import Scored, asked_run, options_of, scores_of, wanted_cells
+from harness.scoring.servers import believed, is_address, open_served, served_by, weights_of_served
 from harness.store import disk
 from harness.store.checkpoints import Store
 from harness.values import cut
@@ -35,30 +37,53 @@ NAME = "elsewhere"
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A model of a stage ("base" too): where it is, the digest of its weights, and what a reader must know of it."""
+    """A model of a stage ("base" too): where it is, the digest of its weights, and what a reader must know of it.
+
+    One that a server serves has its ``address``, and the ``folder`` is that of the words: tokenizer and processor.
+    """
 
     stage: str
     folder: Path
     weights: str
     note: str = ""
+    address: str = ""
 
 
 @contextmanager
-def models_of(base: Path | None, stages: Mapping[str, Path], out: Path) -> Iterator[tuple[Model, ...]]:
+def models_of(base: Path | None, stages: Mapping[str, str | Path], out: Path) -> Iterator[tuple[Model, ...]]:
     """The models of folders; of a stage the tensors, and configuration, tokenizer, template and processor the base's.
 
     So all are asked alike, whatever their trainers wrote beside the weights. A folder whose tensors have other names
-    than the base's is taken as it is, and a note says so; so is every folder where there is no base.
+    than the base's is taken as it is, and a note says so; so is every folder where there is no base. A stage may be a
+    server's ADDRESS#NAME instead, "base" too.
 
     Raises:
         UserError: where a folder holds no model.
     """
     given = {**({} if base is None else {BASE: base}), **stages}
-    folders = {stage: model_in(folder) for stage, folder in given.items()}
+    words = None if base is None else model_in(base)
+    folders = {stage: place if is_address(place) else model_in(Path(place)) for stage, place in given.items()}
     with ExitStack() as places, disk.refusing_disk_faults(out):
         out.mkdir(parents=True, exist_ok=True)
         disk.sweep(out)
-        yield tuple(_model(stage, folder, folders.get(BASE), out, places) for stage, folder in folders.items())
+        yield tuple(
+            _model(stage, place, words, out, places) if isinstance(place, Path) else _served(stage, place, words)
+            for stage, place in folders.items()
+        )
+
+
+def _served(stage: str, place: str, words: Path | None) -> Model:
+    """A model that a server serves."""
+    if words is None:
+        raise UserError(f"{cut(place, 100)} is a server: give the folder of its tokenizer and processor with --base")
+    url, name = served_by(place)
+    return Model(
+        stage=stage,
+        folder=words,
+        weights=weights_of_served(url, name),
+        note=believed(stage, name),
+        address=place,
+    )
 
 
 def _model(stage: str, folder: Path, base: Path | None, out: Path, places: ExitStack) -> Model:
@@ -99,10 +124,11 @@ def score_models(
         marks: dict[Place, Scores] = {}
         wanted = wanted_cells(run, styles)
         for model in sorted(models, key=lambda one: names.index(one.stage)):
+            here = replace(view, engine=f"{ENDPOINT.name}-v{ENDPOINT.version}@server") if model.address else view
             asked = tuple(one for one in wanted if one.stage == names.index(model.stage))
-            make_replies(model, view, store, kind, asked, hear)
+            make_replies(model, here, store, kind, asked, hear)
             for one in asked:
-                cell, scores = seen(view, store, model, one)
+                cell, scores = seen(here, store, model, one)
                 cells.append(cell)
                 marks[one.stage, one.name, one.style] = scores
     return tuple(scored_cells(view, style, cells, marks, models) for style in styles)
@@ -118,7 +144,7 @@ def make_replies(
         store,
         asked,
         model.weights,
-        lambda: kind.open(model.folder, view.scale),
+        lambda: open_served(model, view.scale) if model.address else kind.open(model.folder, view.scale),
         lambda one, seconds: hear(f"{one.name} in the style {one.style} after {model.stage}: {seconds:.0f} s"),
     )
 
@@ -156,7 +182,7 @@ def scored_cells(
         options=options_of(view.asked),
         cells=tuple(cells),
         inputs={model.stage: model.weights for model in models},
-        notes=(*(model.note for model in models if model.note), *same_weights(models)),
+        notes=(*(model.note for model in models if model.note), *same_weights(models), *other_engines(cells)),
     )
 
 
@@ -170,6 +196,14 @@ def same_weights(models: Sequence[Model]) -> list[str]:
                 f"the weights of {model.stage} are those of {other}, to the last bit: is its folder the right one?"
             )
     return found
+
+
+def other_engines(cells: Sequence[Cell]) -> list[str]:
+    """A line where models were asked by several engines, whose replies differ by themselves."""
+    found = sorted({cell.engine for cell in cells})
+    return [f"stages were asked by different engines ({', '.join(found)}): a part of a difference may be theirs"] * (
+        len(found) > 1
+    )
 
 
 __all__ = ["Model", "models_of", "same_weights", "score_models"]

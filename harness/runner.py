@@ -17,6 +17,7 @@ from harness.core import (
     Observation,
     ProbeValue,
     Run,
+    Stage,
     UserError,
     digest,
 )
@@ -41,7 +42,9 @@ from harness.store.lineage import Checkpoint
 from harness.store.record import open_record
 from harness.store.tables import to_parquet
 from harness.train_stage import train_stage
+from harness.values import cut
 
+BASE = "base"  # the row before the first stage
 AT_HAND = 2  # the observation that an observer is at, and its next one
 
 
@@ -54,17 +57,21 @@ class Finished:
     cells: tuple[Cell, ...]
 
 
-def run(run: Run, out: Path, listener: Listener | None = None, engine: EngineKind | None = None) -> Finished:
+def run(
+    run: Run, out: Path, listener: Listener | None = None, engine: EngineKind | None = None, until: str = ""
+) -> Finished:
     """Do a run, or continue it, or serve it from the store; equal runs end with the same cells.csv.
 
-    ``engine`` is another engine than the one that the scale names. Raises UserError, with nothing half-written, for
-    what the user can mend.
+    ``engine`` is another engine than the one that the scale names. ``until`` names a stage, or "base", with whose cells
+    this call ends; the run is then unfinished, and a further call continues it. Raises UserError, with nothing
+    half-written, for what the user can mend.
     """
     name = run_id(run)
     store = Store(out)
     with disk.refusing_disk_faults(out):
         kind = engine or typed(EngineKind, run.scale.engine)
         stages, looked = run_stages(run), observations(run)
+        last = stage_number(stages, until)
         settled(run)
         base = base_checkpoint(run)
         view = view_of(run, kind)
@@ -92,8 +99,20 @@ def run(run: Run, out: Path, listener: Listener | None = None, engine: EngineKin
                 observations=looked,
             )
             if not served(session):
-                go(session, base)
+                go(session, base, len(stages) if recorder.record.finished else last)
     return Finished(id=name, folder=folder, cells=tuple(session.cells))
+
+
+def stage_number(stages: tuple[Stage, ...], until: str) -> int:
+    """The number of the stage of this name, 0 for the base; of the last one where there is no name.
+
+    Raises:
+        UserError: where there is no such stage.
+    """
+    names = [BASE, *(stage.name for stage in stages)]
+    if until and until not in names:
+        raise UserError(f"--until {cut(until, 40)} is no stage of this run: use one of {', '.join(names)}")
+    return names.index(until) if until else len(stages)
 
 
 def served(session: Session) -> bool:
@@ -114,8 +133,8 @@ def served(session: Session) -> bool:
     return True
 
 
-def go(session: Session, base: Checkpoint) -> None:
-    """The loop: each stage from the weights of the one before it, and a look at each, the base first.
+def go(session: Session, base: Checkpoint, last: int) -> None:
+    """The loop: each stage up to number ``last`` from the weights of the one before it, and a look at each, base first.
 
     With an observer the replies of a stage are generated beside the training of the next one, and its cells are made
     when that is done; without one they are made before it begins.
@@ -124,22 +143,23 @@ def go(session: Session, base: Checkpoint) -> None:
         session.worker, session.thread = processes.Worker(), ThreadPoolExecutor(max_workers=1)
     checkpoints = [base]
     try:
-        session.listener.stage(0, len(session.stages), "base")
+        session.listener.stage(0, len(session.stages), BASE)
         begin_look(session, 0, base, base)
-        for index, stage in enumerate(session.stages, start=1):
+        for index, stage in enumerate(session.stages[:last], start=1):
             session.listener.stage(index, len(session.stages), stage.name)
             checkpoints.append(train_stage(session, index, stage, checkpoints[-1], base))
             if session.worker is not None:
                 end_look(session, index - 1, checkpoints[index - 1], base)
             begin_look(session, index, checkpoints[index], base)
         if session.worker is not None:
-            end_look(session, len(session.stages), checkpoints[-1], base)
+            end_look(session, last, checkpoints[-1], base)
     finally:
         if session.thread is not None and session.worker is not None:
             session.worker.close()
             session.thread.shutdown(wait=True, cancel_futures=True)
     save_cells(session)
-    session.recorder.finish()
+    if last == len(session.stages):
+        session.recorder.finish()
 
 
 def begin_look(session: Session, index: int, checkpoint: Checkpoint, base: Checkpoint) -> None:

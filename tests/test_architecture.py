@@ -20,7 +20,7 @@ SOURCES = sorted(path for room in (*ROOMS, "tests", "examples", "benchmarks") fo
 HEAVY = {
     "torch", "torchvision", "transformers", "trl", "datasets", "vllm", "lm_eval", "vlmeval", "matplotlib", "seaborn",
     "pandas", "numpy", "scipy", "pyarrow", "PIL", "accelerate", "tokenizers", "safetensors", "huggingface_hub",
-    "math_verify", "imagehash", "datasketch", "peft", "statsmodels",
+    "math_verify", "imagehash", "datasketch", "peft", "ray", "statsmodels", "submitit",
 }  # fmt: skip
 # The folders inside harness/, and which of the others each may import; the files beside them import all but command.
 INNER = {
@@ -31,7 +31,8 @@ INNER = {
     "data": {"asking", "store", "results"},
     "budget": set(),
     "foreign": {"asking", "store", "training"},
-    "command": {"asking", "store", "results", "data", "budget", "foreign", "scoring"},
+    "sweep": {"store"},
+    "command": {"asking", "store", "results", "data", "budget", "foreign", "scoring", "sweep"},
     "scoring": {"asking", "store", "results", "foreign"},
 }
 FORBIDDEN = {"utils.py", "util.py", "common.py", "misc.py", "base.py", "helpers.py"}
@@ -177,7 +178,7 @@ RUN_FLAGS = [
     "--plugin",
 ]
 FLAGS = {
-    "run": RUN_FLAGS,
+    "run": [*RUN_FLAGS[:-1], "--until", "--plugin"],
     "plan": [*RUN_FLAGS, "--hardware"],
     "list": ["--plugin"],
     "check": ["--seq", "--scale", "--out", "--data", "--skip-broken", "--suites", "--plugin"],
@@ -207,6 +208,7 @@ FLAGS = {
     "metrics": ["run", "--style", "--out", "--results"],
     "figures": ["name", "--results", "--out", "--scale"],
     "export": ["--task", "--format", "--out", "--style", "--split", "--limit", "--data", "--plugin"],
+    "sweep": ["file", "--executor", "--out", "--plan", "--status"],
     "runs list": ["--out"],
     "runs show": ["run", "--scorer", "--details", "--out"],
     "runs rm": ["run", "--out"],

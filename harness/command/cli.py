@@ -38,6 +38,7 @@ from harness.command.flags import (
     SplitFlag,
     StreamFlag,
     SuitesFlag,
+    UntilFlag,
     asked_items,
     between,
     stream_of,
@@ -46,6 +47,7 @@ from harness.command.metrics import metrics_command
 from harness.command.score import score_command
 from harness.command.shell import ENVIRONMENT, blamed, one_line, outputs, refusal, settle, traced, unsaid
 from harness.command.submit import submit_command
+from harness.command.sweep import sweep_command
 from harness.core import Paradigm, Run, Scale, UserError, slug
 from harness.values import cut
 
@@ -64,6 +66,7 @@ app.command("compare")(compare_command)
 app.command("metrics")(metrics_command)
 app.command("score")(score_command)
 app.command("submit")(submit_command)
+app.command("sweep")(sweep_command)
 
 
 def request(
@@ -98,6 +101,7 @@ def run_command(
     split: SplitFlag = "test",
     skip_broken: SkipFlag = 0,
     suites: SuitesFlag = "native",
+    until: UntilFlag = "",
     plugin: PluginFlag = None,
 ) -> None:
     """Train a paradigm through a stream and evaluate all tasks and suites after every stage.
@@ -123,10 +127,14 @@ def run_command(
     console = printing.console()
     console.print(printing.plan_line(planned), soft_wrap=True)
     from harness.runner import run
+    from harness.store.record import read_record
 
     with Display(planned) as display:
-        finished = run(asked, out, display)
-    printing.finished(console, published.read_run(finished.folder), finished.folder, publishable(asked))
+        done = run(asked, out, display, until=until)
+    if read_record(done.folder).finished:
+        printing.finished(console, published.read_run(done.folder), done.folder, publishable(asked))
+    else:
+        console.print(f"run {done.id} is done up to {printing.told(until)}: without --until the same command goes on")
 
 
 def publishable(asked: Run) -> bool:

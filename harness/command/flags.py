@@ -33,6 +33,9 @@ SkipFlag = Annotated[
 SuitesFlag = Annotated[
     str, typer.Option("--suites", help="Who asks and marks the general suites: native, library, or both.")
 ]
+UntilFlag = Annotated[
+    str, typer.Option("--until", help="End with this stage, or base; the same command without it goes on.")
+]
 PluginFlag = Annotated[
     list[Path] | None, typer.Option("--plugin", help="A Python file with tasks or paradigms of your own; repeatable.")
 ]

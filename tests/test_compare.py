@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy
 import pandas
 import pytest
-from fake_runs import RFT, SFT, fake_run, publish
+from fake_runs import RFT, SFT, SHORT, fake_run, publish
 
 from benchmarks.coverage import World, arm, questions
 from harness.command import cli
@@ -18,6 +18,7 @@ from harness.core import replace as other
 from harness.results.arms import Arm
 from harness.results.compare import HEADLINE, compare
 from harness.results.marks_table import of_table
+from harness.results.power import forecast
 from harness.results.sides import notes, runs_of, side
 
 WORLD = World(items=400, share=1, seed=0.02)
@@ -256,3 +257,12 @@ def test_a_table_that_holds_no_marks_is_refused(tmp_path, change, said) -> None:
     path.write_text("stage,task\n0,gqa\n")
     with pytest.raises(UserError, match="has no column stage_name, example, score"):
         of_table(path)
+
+
+def test_a_plan_says_what_could_be_found_by_the_noise_of_published_arms(store) -> None:
+    line = forecast("rft", SHORT, "twin", 60, store / "results")
+    assert line.startswith("smallest difference in backward transfer that is found with 80% power")
+    assert line.endswith("(by the noise of twin/rft and twin/sft)")
+    assert forecast("rft", SHORT, "large", 60, store / "results").endswith(", of another stream or scale)")
+    assert forecast("rft", other(SHORT, tasks=("gqa",), epochs={"gqa": 1}), "twin", 60, store / "results") == ""
+    assert forecast("rft", SHORT, "twin", 60, store / "nothing") == ""

@@ -14,7 +14,7 @@ from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.sandwich_covariance import cov_cluster_2groups
 from test_matrix import slowly
 
-from benchmarks import coverage
+from benchmarks import coverage, intervals
 from benchmarks.coverage import World, arm, questions
 from harness.core import UserError
 from harness.results.arms import Arm, Column, column_of, paired
@@ -22,6 +22,7 @@ from harness.results.cell_interval import cell_interval
 from harness.results.marks import Scores
 from harness.results.metrics import ALL, compute_all
 from harness.results.peaks import null_of_peaks
+from harness.results.power import noise_between
 from harness.results.resampling import matrix_of, over_seeds
 from harness.results.stats import Estimate, differences, estimates, resample
 
@@ -240,3 +241,19 @@ def test_every_metric_has_an_interval_where_all_is_there():
         replace(of, joint=(0.9, 0.9, 0.9)), [name for name in ALL if name != "chance_adjusted_forgetting"]
     )
     assert all(found.values())
+
+
+def test_intervals_of_all_metrics_take_seconds():
+    """5,000 items and 5 seeds take under 10 s of one idle core: ``python -m benchmarks.intervals``."""
+    found = intervals.measure(items=500, seeds=2)
+    assert found["two arms, processor"] < 10
+
+
+def test_what_could_be_found_is_foreseen_from_the_noise_of_arms_that_were_run():
+    world = replace(WORLD, items=200, seed=0.1)
+    noise = noise_between(*arms(seeds=5, world=world), "backward_transfer")
+    found = differences(*arms(seeds=5, world=world), ["backward_transfer"])["backward_transfer"]
+    assert (noise.count, noise.tasks) == (200, 2)
+    assert noise.smallest(5, 200, 2) == pytest.approx(found.smallest(), rel=0.25)
+    assert noise.smallest(5, 200, 2) < noise.smallest(2, 200, 2) > noise.smallest(2, 800, 2)
+    assert noise_between(*arms(seeds=1), "backward_transfer") is None

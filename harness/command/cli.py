@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import registry
-from harness.command.compare import compare_command
+from harness.command.compare import compare_command, foreseen
 from harness.command.data import data_app
 from harness.command.export import export_command
 from harness.command.flags import (
@@ -168,6 +168,8 @@ def plan_command(
         asked = settled(asked, skip_broken, print, pictures=False)
     planned = plan.of(asked, out, None if hardware is None else named(hardware))
     printing.plan(printing.console(), planned)
+    if line := foreseen(asked):
+        print(line)
     plan.refuse(planned, out)
 
 

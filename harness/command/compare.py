@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import harmonic_mean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.command.flags import RESULTS, RUNS, OutFlag, ResultsFlag
-from harness.core import UserError
+from harness.core import Run, UserError
 from harness.values import cut
 
 if TYPE_CHECKING:
@@ -55,6 +56,16 @@ def compare_command(
     found = compare(*arms, names, margin=margin / 100, intersect=intersect)
     said += _left_out(found, before)
     show(printing.console(), found, said)
+
+
+def foreseen(run: Run) -> str:
+    """What a run could find beside another arm, in one line; empty where no published runs tell."""
+    from harness.command import counts
+    from harness.results.power import forecast
+
+    items = counts.asked(run)
+    count = round(harmonic_mean([items[task] for task in run.stream.tasks]))
+    return forecast(run.paradigm.name, run.stream, run.scale.name, count, RESULTS)
 
 
 def metrics_named(names: Sequence[str]) -> tuple[str, ...]:

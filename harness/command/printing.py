@@ -219,9 +219,11 @@ def metrics(screen: Console, own: AccuracyMatrix, others: Sequence[AccuracyMatri
     columns = [compute_all(a) for a in (own, *others)]
     table = grid(["metric", "formula", f"{own.style} (own style)", *(f"{a.style} style" for a in others), "reads"], 2)
     for name, metric in ALL.items():
-        written = points if metric.points else percent
-        table.add_row(name, told(metric.equation), *(written(column[name]) for column in columns), metric.sign)
+        if any(column[name] is not None for column in columns):
+            written = points if metric.points else percent
+            table.add_row(name, told(metric.equation), *(written(column[name]) for column in columns), metric.sign)
     show(screen, "Metrics", table)
+    screen.print("`harness metrics RUN` gives all of them, with intervals and task by task", soft_wrap=True)
 
 
 def result(screen: Console, run: PublishedRun) -> None:

@@ -172,18 +172,13 @@ class Side:
         return Side(values=self.values - other.values, replicates=self.replicates - other.replicates)
 
     def spread(self, whole: Any) -> tuple[float, float]:
-        """The variance between seeds, and how much of it to take off as that of items; ``whole`` are usable rows.
-
-        It is what items have in one seed alone, times 1 - 1/seeds: with all of it taken off, intervals of two or three
-        seeds cover too little (their variance is often far below the true one); with nothing, too much.
-        """
+        """The variance between seeds, and how much of it is of items in one seed alone; ``whole`` are usable rows."""
         import numpy
 
         count = len(self.values)
         covariance = numpy.cov(self.replicates[whole], rowvar=False)
         shared = (covariance.sum() - covariance.trace()) / (count * (count - 1))
-        alone = max(float(covariance.trace() / count - shared), 0.0)
-        return float(self.values.var(ddof=1)), alone * (1 - 1 / count)
+        return float(self.values.var(ddof=1)), max(float(covariance.trace() / count - shared), 0.0)
 
 
 def _estimate(sides: Sequence[Side], level: float) -> Estimate | None:
@@ -202,20 +197,23 @@ def _estimate(sides: Sequence[Side], level: float) -> Estimate | None:
 
 
 def _seeds_part(sides: Sequence[Side], whole: Any) -> tuple[float, float, Seeds]:
-    """What seeds vary beyond the items' part of the variance of the estimate; its df; and whose seeds gave it."""
+    """What seeds vary beyond the items' part of the variance of the estimate; its df; and whose seeds gave it.
+
+    Of what items have in one seed alone, 1 - 1/seeds is taken off: with all of it, intervals of two or three seeds
+    cover too little (their variance is often far below the true one); with nothing, too much.
+    """
     known = {number: side.spread(whole) for number, side in enumerate(sides) if len(side.values) > 1}
     if not known:
         return 0.0, float("inf"), "none"
+    count = {number: len(sides[number].values) for number in known}
     share = dict.fromkeys(known, 0.0)
     for number, side in enumerate(sides):
         share[number if number in known else 1 - number] += 1 / len(side.values)
     total = sum(variance * share[number] for number, (variance, _) in known.items())
-    beyond = sum((variance - apart) * share[number] for number, (variance, apart) in known.items())
-    spread = sum(
-        (variance * share[number]) ** 2 / (len(sides[number].values) - 1) for number, (variance, _) in known.items()
-    )
+    off = sum(alone * (1 - 1 / count[number]) * share[number] for number, (_, alone) in known.items())
+    spread = sum((variance * share[number]) ** 2 / (count[number] - 1) for number, (variance, _) in known.items())
     df = total**2 / spread if spread else float("inf")
-    return max(beyond, 0.0), df, "own" if len(known) == len(sides) else "borrowed"
+    return max(total - off, 0.0), df, "own" if len(known) == len(sides) else "borrowed"
 
 
 __all__ = [

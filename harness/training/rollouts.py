@@ -20,8 +20,9 @@ stage: it is 0.001 where all is well, and 0.17 with damaged prompts.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from harness.asking.engines.pictures import plain_picture
@@ -93,6 +94,8 @@ def mended(kind: Any, job: Job) -> Any:
         _llm_weights_sleeping: bool
 
         def _init_vllm(self) -> None:
+            if not torch.cuda.is_available():
+                os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; a share of the host's memory without it
             stock = vllm_generation.LLM
             vllm_generation.LLM = lambda **given: stock(**{**given, **_model(job)})
             try:
@@ -126,7 +129,7 @@ def mended(kind: Any, job: Job) -> Any:
                 self.llm.wake_up(tags=["kv_cache"])
             mark = self.processing_class.image_token_id
             asked = [_asked(ids, shown, mark) for ids, shown in zip(prompts, images, strict=True)]
-            with profiler:
+            with profiler or nullcontext():
                 outputs = self.llm.generate(asked, sampling_params=self._decodings(len(asked)), use_tqdm=False)
             if self.enable_sleep_mode:
                 self.llm.sleep(level=2)
@@ -177,12 +180,15 @@ def with_vllm(kind: Any, job: Job) -> Any:
 
 def _model(job: Job) -> dict[str, Any]:
     """What vLLM is told of a job's model beside what TRL tells it."""
+    import torch
+
     scale = job.scale
     return {
         "model": str(base_of(job.model) if is_adapter(job.model) else job.model),  # the adapter comes with the weights
         "dtype": scale.precision,
         "load_format": "safetensors",
         "generation_config": "vllm",
+        "enforce_eager": not torch.cuda.is_available(),  # compiling for a CPU takes minutes
         "mm_processor_kwargs": {"size": {"shortest_edge": scale.min_pixels, "longest_edge": scale.max_pixels}},
         "limit_mm_per_prompt": {"image": max(1, *(len(example.images) for _, example in job.examples)), "video": 0},
     }

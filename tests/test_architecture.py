@@ -179,7 +179,7 @@ RUN_FLAGS = [
 ]
 FLAGS = {
     "run": [*RUN_FLAGS[:-1], "--until", "--plugin"],
-    "plan": [*RUN_FLAGS, "--hardware"],
+    "plan": [*RUN_FLAGS, "--sweep", "--hardware"],
     "list": ["--plugin"],
     "check": ["--seq", "--scale", "--out", "--data", "--skip-broken", "--suites", "--plugin"],
     "publish": ["run", "--out", "--results", "--data", "--plugin"],

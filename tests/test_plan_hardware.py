@@ -9,7 +9,7 @@ import pytest
 
 from harness import registry
 from harness.budget.hardware import CARDS, Hardware, cpu, named
-from harness.command import cli, plan, price, printing
+from harness.command import cli, grid_plan, plan, price, printing
 from harness.core import Paradigm, Run, Scale, Stream, UserError, replace
 from harness.scales import QWEN25_VL_7B, TWIN
 from tests.fake_runs import SFT, fake_run
@@ -161,3 +161,42 @@ def test_a_plan_prints_its_memory_by_part(tmp_path, capsys):
     out = capsys.readouterr().out
     for said in ("weights, gradients, moments", "reference", "whole weights", "sum", "GPU-hours", "host: about"):
         assert said in out
+
+
+def test_a_grid_counts_what_its_runs_share_once(tmp_path):
+    sft, rft = asked("sft", TWIN), asked("rft", TWIN)
+    first = sft.stream.tasks[:3]
+    short = replace(sft.stream, name="short", tasks=first, epochs={task: sft.stream.epochs[task] for task in first})
+    both = grid_plan.of([sft, replace(sft, stream=short)], tmp_path)
+    one, two = both.plans
+    assert (both.stages, both.distinct) == (10, 7)
+    assert both.optimiser_steps == one.optimiser_steps
+    assert one.asked < both.asked < one.asked + two.asked, "the base is asked twice: the streams watch other tasks"
+    assert one.disk_bytes < both.disk_bytes < one.disk_bytes + two.disk_bytes
+    apart = grid_plan.of([sft, rft], tmp_path, named("1xl4-24gb"))
+    assert (apart.stages, apart.distinct) == (14, 14)
+    assert apart.seconds == pytest.approx(sum(one.wall_seconds for one in apart.plans), rel=0.1)
+    assert apart.device_hours == pytest.approx(apart.seconds / 3600)
+
+
+def test_a_sweeps_file_is_planned_by_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("grid.toml").write_text(
+        'paradigms = ["sft"]\nstreams = ["default"]\nscales = ["qwen2.5-vl-7b"]\nseeds = [0, 1]\ndata = "data"\n'
+    )
+
+    def said(*words: str) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["plan", *words])
+        return ended.value.code, *capsys.readouterr()
+
+    code, out, err = said("--sweep", "grid.toml", "--hardware", "1xl4-24gb")
+    assert (code, err.count("\n")) == (2, 1), err
+    assert said("--sweep", "grid.toml", "--seq", "default")[2].startswith("error: --sweep FILE names the runs")
+    assert said("--seq", "default")[2].startswith("error: --paradigm is missing")
+    Path("grid.toml").write_text('paradigms = ["sft"]\nstreams = ["o1"]\nseeds = [0, 1]\n')
+    code, out, err = said("--sweep", "grid.toml")
+    assert (code, err) == (0, "")
+    assert "2 runs on " in out
+    assert "together: 6 stages, 6 of them trained" in out

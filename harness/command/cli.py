@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import registry
-from harness.command.compare import compare_command, foreseen
+from harness.command.compare import compare_command
 from harness.command.data import data_app
 from harness.command.export import export_command
 from harness.command.flags import (
@@ -23,7 +23,6 @@ from harness.command.flags import (
     RUNS,
     SEEDS,
     DataFlag,
-    HardwareFlag,
     LimitFlag,
     OutFlag,
     ParadigmFlag,
@@ -44,6 +43,7 @@ from harness.command.flags import (
     stream_of,
 )  # fmt: skip
 from harness.command.metrics import metrics_command
+from harness.command.planning import plan_command
 from harness.command.score import score_command
 from harness.command.shell import ENVIRONMENT, blamed, one_line, outputs, refusal, settle, traced, unsaid
 from harness.command.submit import submit_command
@@ -62,6 +62,7 @@ runs_app = typer.Typer(no_args_is_help=True, help="Look at stored runs, and free
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
 app.command("export")(export_command)
+app.command("plan")(plan_command)
 app.command("compare")(compare_command)
 app.command("metrics")(metrics_command)
 app.command("score")(score_command)
@@ -140,37 +141,6 @@ def run_command(
 def publishable(asked: Run) -> bool:
     """Whether a run may stand beside whole runs: all items of the test split."""
     return asked.limit is None and asked.split == "test"
-
-
-@app.command("plan")
-def plan_command(
-    paradigm: ParadigmFlag,
-    seq: StreamFlag,
-    scale: ScaleFlag = "twin",
-    seed: SeedFlag = 0,
-    limit: LimitFlag = None,
-    out: OutFlag = RUNS,
-    data: DataFlag = None,
-    split: SplitFlag = "test",
-    skip_broken: SkipFlag = 0,
-    suites: SuitesFlag = "native",
-    plugin: PluginFlag = None,
-    hardware: HardwareFlag = None,
-) -> None:
-    """Say what a run will do and take, before it does it: steps, rollouts, memory, disk and time."""
-    asked = request(paradigm, seq, scale, seed, limit, data, split, plugin, suites)
-    between("--skip-broken", skip_broken, 0, LIMITS)
-    from harness.broken_items import settled
-    from harness.budget.hardware import named
-    from harness.command import plan, printing
-
-    if skip_broken:
-        asked = settled(asked, skip_broken, print, pictures=False)
-    planned = plan.of(asked, out, None if hardware is None else named(hardware))
-    printing.plan(printing.console(), planned)
-    if line := foreseen(asked):
-        print(line)
-    plan.refuse(planned, out)
 
 
 @app.command("list")

@@ -57,8 +57,8 @@ def of(runs: Sequence[Run], out: Path, hardware: Hardware | None = None) -> Grid
     for run, one in zip(runs, plans, strict=True):
         base, *rows = chain(run)
         share = len(rows) + 1
-        for row in (base, *rows):
-            looks[row] = one.asked // share, one.evaluation_left / share
+        for row in (base, *rows):  # of two runs one may watch more after a stage that they share
+            looks[row] = max(looks.get(row, (0, 0.0)), (one.asked // share, one.evaluation_left / share))
         for row, stage in zip(rows, one.stages, strict=True):
             seen[row] = stage.optimiser_steps, stage.rollouts, stage.sampled_tokens, stage.seconds
             kept[row] = one.checkpoint_bytes

@@ -45,6 +45,7 @@ def plan_command(
     from harness.budget.hardware import named
     from harness.command import plan, printing
     from harness.command.cli import request
+    from harness.command.compare import foreseen
 
     cards = None if hardware is None else named(hardware)
     if sweep is not None:
@@ -61,6 +62,8 @@ def plan_command(
         asked = settled(asked, skip_broken, print, pictures=False)
     planned = plan.of(asked, out, cards)
     printing.plan(printing.console(), planned)
+    if line := foreseen(asked):
+        print(line)
     plan.refuse(planned, out)
 
 

@@ -18,6 +18,7 @@ from harness.values import cut
 
 if TYPE_CHECKING:
     from harness.command.check import Finding
+    from harness.command.grid_plan import GridPlan
     from harness.command.plan import Plan
     from harness.command.price import Price
     from harness.core import Detail
@@ -169,6 +170,31 @@ def plan(screen: Console, planned: Plan) -> None:
     if planned.price is not None:
         memory(screen, planned.price)
     for note in planned.notes:
+        screen.print(told(note), soft_wrap=True)
+
+
+def grid_plan(screen: Console, planned: GridPlan) -> None:
+    """A plan of a grid: its runs one by one, then totals in which shared stages count once."""
+    from harness.command.check import in_words
+
+    table = grid(["run", "stages", "optimiser steps", "rollouts", "alone, about", "memory at its peak"], 1)
+    for one in planned.plans:
+        price = one.price
+        peak = ABSENT if price is None else f"{price.memory.peak / 1e9:,.1f} GB, {price.verdict}"
+        table.add_row(
+            told(one.title), str(len(one.stages)), f"{one.optimiser_steps:,}", f"{one.rollouts:,}",
+            duration(one.wall_seconds), peak,
+        )  # fmt: skip
+    show(screen, f"{len(planned.plans):,} runs on {planned.hardware.name}", table)
+    unit = "processor-hours" if planned.hardware.on_cpu else "GPU-hours"
+    screen.print(
+        f"together: {planned.stages:,} stages, {planned.distinct:,} of them trained and the others shared;"
+        f" {planned.optimiser_steps:,} optimiser steps, {planned.rollouts:,} rollouts of at most"
+        f" {planned.sampled_tokens:,} tokens, {planned.asked:,} replies evaluated; {planned.device_hours:,.1f} {unit},"
+        f" about {duration(planned.seconds)} one run after another, {in_words(planned.disk_bytes)} of disk",
+        soft_wrap=True,
+    )
+    for note in dict.fromkeys(note for one in planned.plans for note in one.notes):
         screen.print(told(note), soft_wrap=True)
 
 

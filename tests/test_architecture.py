@@ -184,7 +184,7 @@ FLAGS = {
     "check": ["--seq", "--scale", "--out", "--data", "--skip-broken", "--suites", "--plugin"],
     "publish": ["run", "--out", "--results", "--data", "--plugin"],
     "remark": ["run", "--scorer", "--out", "--data", "--plugin"],
-    "leaderboard": ["--results"],
+    "leaderboard": ["--results", "--rebuild"],
     "score": [
         "--base",
         "--stage",

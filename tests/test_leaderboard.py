@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from baselines.rft import RFT_NOCOT
 from harness.core import Stage, Stream, UserError, replace
 from harness.results import leaderboard
+from harness.results.arms import arm_of
 from harness.results.cells import csv_rows, read_cells, write_cells
+from harness.results.flips import flips
+from harness.results.marks import read_marks
 from harness.results.metrics import ALL, average_accuracy, backward_transfer, compute_all
 from harness.results.published import published, read_run
+from harness.results.stats import estimates
 from tests.fake_runs import MTL, RFT, SFT, SHORT, fake_run, publish
 
 
@@ -22,23 +28,39 @@ def test_a_row_holds_every_metric_in_the_own_style_and_two_in_the_other(tmp_path
     (run,) = published(tmp_path / "results")
     own, other = run.matrix("cot"), run.matrix("direct")
     assert (entry["style"], entry["other_style"]) == ("cot", "direct")
-    assert {name: entry[name] for name in ALL} == compute_all(own)
+    computed = compute_all(own)
+    for name in ALL:
+        if computed[name] is not None:
+            assert entry[name] == computed[name]
+        if entry[name] is not None and entry[f"{name}_low"] is not None:
+            assert entry[f"{name}_low"] - 1e-6 <= entry[name] <= entry[f"{name}_high"] + 1e-6
+    marks = read_marks(tmp_path / "results" / "runs" / run.id)
+    found = flips(marks[1, "gqa", "cot"].scores, marks[2, "gqa", "cot"].scores)
+    assert (entry["loss_rate"], entry["churn"]) == (round(found.loss_rate, 6), round(found.churn, 6))
+    interval = estimates(arm_of([run], [marks]), ["backward_transfer"])["backward_transfer"]
+    assert (entry["backward_transfer_low"], entry["backward_transfer_high"]) == (
+        round(interval.low, 6),
+        round(interval.high, 6),
+    )
     assert entry["other_average_accuracy"] == average_accuracy(other) != average_accuracy(own)
     assert entry["other_backward_transfer"] == backward_transfer(other)
     assert (entry["paradigm"], entry["stream"], entry["scale"], entry["seed"]) == ("rft", "short", "twin", 0)
 
 
-def test_ranks_follow_average_accuracy_within_a_group(tmp_path):
+def test_ranks_follow_average_accuracy_within_a_group_and_a_style(tmp_path):
     for seed in range(2):
         publish(fake_run(tmp_path / "runs", SFT, seed=seed, forgets=0.5, items=40), tmp_path / "results")
-        publish(fake_run(tmp_path / "runs", RFT, seed=seed, forgets=0.0, items=40), tmp_path / "results")
+        publish(fake_run(tmp_path / "runs", RFT_NOCOT, seed=seed, forgets=0.0, items=40), tmp_path / "results")
     entries = leaderboard.load(tmp_path / "results")
     scores = [entry["average_accuracy"] for entry in entries]
     assert scores == sorted(scores, reverse=True)
     assert [entry["rank"] for entry in entries] == [1 + sum(other > own for other in scores) for own in scores]
     assert {entry["runs"] for entry in entries} == {4}
     assert len({entry["group"] for entry in entries}) == 1
-    assert entries[0]["paradigm"] == "rft"
+    assert entries[0]["paradigm"] == "rft-nocot"
+    publish(fake_run(tmp_path / "runs", RFT, items=40), tmp_path / "results")
+    (alone,) = [entry for entry in leaderboard.load(tmp_path / "results") if entry["style"] == "cot"]
+    assert (alone["rank"], alone["runs"], alone["group"]) == (1, 1, entries[0]["group"])
 
 
 @pytest.mark.parametrize(
@@ -61,7 +83,7 @@ def test_runs_that_do_not_compare_are_not_ranked_together(tmp_path, fields):
 
 def test_where_the_model_lies_what_steps_cost_and_who_is_cited_do_not_part_runs(tmp_path):
     publish(fake_run(tmp_path / "runs", SFT), tmp_path / "results")
-    run = fake_run(tmp_path / "runs", RFT, stream=replace(SHORT, cite="corrected"))
+    run = fake_run(tmp_path / "runs", RFT_NOCOT, stream=replace(SHORT, cite="corrected"))
     content = json.loads((run / "run.json").read_text())
     content["scale"].update(model="elsewhere/twin-base", seconds={}, cite="corrected", ranks=4, observers=1)
     content["scale"]["rates"]["another"] = 1.0
@@ -117,12 +139,12 @@ def test_a_stage_that_replays_is_not_ordered_whatever_its_name(tmp_path):
 
 def test_ties_share_the_better_rank():
     def entry(name, score):
-        return {"group": "g", "stream": "s", "scale": "x", "id": name, "average_accuracy": score}
+        return {"group": "g", "stream": "s", "scale": "x", "style": "cot", "id": name, "average_accuracy": score}
 
     runs = [entry("a", 0.5), entry("b", None), entry("c", 0.7), entry("d", 0.5), entry("e", 0.2)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leaderboard, "_entry", lambda run: dict(run))
-        rows = leaderboard.rows(runs)
+        patch.setattr(leaderboard, "_entry", lambda run, found: dict(vars(run)))
+        rows = leaderboard.rows([SimpleNamespace(**run) for run in runs])
     assert [(row["id"], row["rank"]) for row in rows] == [("c", 1), ("a", 2), ("d", 2), ("e", 4), ("b", None)]
 
 
@@ -147,16 +169,18 @@ def test_an_absent_or_broken_leaderboard_is_refused_in_one_line(tmp_path):
 
 
 def test_one_damaged_run_is_named_and_hinders_no_other(tmp_path):
-    for seed in range(4):
+    for seed in range(5):
         publish(fake_run(tmp_path / "runs", SFT, seed=seed), tmp_path / "results")
-    first, second, third, whole = sorted((tmp_path / "results" / "runs").iterdir())
+    first, second, third, fourth, whole = sorted((tmp_path / "results" / "runs").iterdir())
     (first / "run.json").write_text("{")
     (second / "cells.csv").unlink()
     cells = read_cells(third / "cells.csv")
     (third / "cells.csv").write_text(write_cells([*cells, replace(cells[0], decoding="greedy-9")]))
+    edited = read_cells(fourth / "cells.csv")
+    (fourth / "cells.csv").write_text(write_cells([replace(edited[0], score=0.99), *edited[1:]]))
     found = leaderboard.rebuild(tmp_path / "results")
-    assert len(found) == 3
-    for folder, line in zip((first, second, third), found, strict=True):
+    assert len(found) == 4
+    for folder, line in zip((first, second, third, fourth), found, strict=True):
         assert folder.name in line
         assert "\n" not in line
     assert [entry["id"] for entry in leaderboard.load(tmp_path / "results")] == [whole.name]

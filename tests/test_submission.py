@@ -186,14 +186,14 @@ DAMAGES: Mapping[str, tuple[Callable[[Path], object], str]] = {
 def test_a_sound_run_has_no_faults_and_is_taken_in_once(folder, tmp_path):
     results = tmp_path / "mine"
     assert named(folder, results) == []
-    target, damaged = take_in(folder, results)
-    assert (target, damaged) == (results / "runs" / folder.name, ())
+    target = take_in(folder, results)
+    assert target == results / "runs" / folder.name
     assert {path.name: path.read_bytes() for path in target.iterdir()} == {
         path.name: path.read_bytes() for path in folder.iterdir()
     }
     assert [entry["id"] for entry in leaderboard.load(results)] == [folder.name]
     assert named(target, results) == []
-    assert take_in(folder, results) == (target, ())
+    assert take_in(folder, results) == target
 
 
 @pytest.mark.parametrize("what", DAMAGES)

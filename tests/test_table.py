@@ -13,6 +13,7 @@ from harness.command import cli, printing
 from harness.core import UserError
 from harness.results import leaderboard
 from harness.results.leaderboard import summary
+from harness.results.published import published
 from paper_figures import table
 from tests.fake_published import MTL, SFT, published_run
 
@@ -70,8 +71,7 @@ def test_the_printed_leaderboard_breaks_no_heading_and_shows_each_run_with_its_n
     for seed in range(2):
         published_run(tmp_path / "results", SFT, seed=seed)
     published_run(tmp_path / "results", MTL)
-    leaderboard.rebuild(tmp_path / "results")
-    entries = leaderboard.load(tmp_path / "results")
+    entries = leaderboard.rows(published(tmp_path / "results"))
     screen = Console(width=width, file=StringIO())
     printing.leaderboard(screen, entries)
     lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]

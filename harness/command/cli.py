@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import registry
+from harness.command.board import leaderboard_command
 from harness.command.compare import compare_command
 from harness.command.data import data_app
 from harness.command.export import export_command
@@ -67,6 +68,7 @@ app.command("compare")(compare_command)
 app.command("metrics")(metrics_command)
 app.command("score")(score_command)
 app.command("submit")(submit_command)
+app.command("leaderboard")(leaderboard_command)
 app.command("sweep")(sweep_command)
 
 
@@ -183,15 +185,15 @@ def publish_command(
     run: RunName, out: OutFlag = RUNS, results: ResultsFlag = RESULTS, data: DataFlag = None, plugin: PluginFlag = None
 ) -> None:
     """Put a finished run's cells, replies and marks into results/ and rebuild the leaderboard."""
+    from harness.results.leaderboard import rebuild_all
     from harness.results.publish import publish
-    from harness.results.published import sound_runs
     from harness.store.checkpoints import Store
     from harness.store.housekeeping import run_folder
 
     registry.load_plugins(tuple(plugin or ()))
     store = Store(out)
     print(f"published in {publish(store, run_folder(store, slug(run)), results, data)}: see `harness leaderboard`")
-    for line in sound_runs(results)[1]:
+    for line in rebuild_all(results):
         print(f"note: {line}", file=sys.stderr)
 
 
@@ -214,15 +216,6 @@ def remark_command(
         print(f"marked {cells} cells of {folder.name} by {scorer}: see {published.table_of(published.CELLS, scorer)}")
     else:
         print(f"marked {cells} cells of {folder.name} again: {changed} of them changed")
-
-
-@app.command("leaderboard")
-def leaderboard_command(results: ResultsFlag = RESULTS) -> None:
-    """Rank the published runs; only runs of equal stream, scale and task versions compare."""
-    from harness.command import printing
-    from harness.results import leaderboard
-
-    printing.leaderboard(printing.console(), leaderboard.load(results))
 
 
 @app.command("figures")

@@ -27,6 +27,7 @@ def submit_command(
     Its replies are marked again; no model is needed.
     """
     registry.load_plugins(tuple(plugin or ()))
+    from harness.results.leaderboard import rebuild_all
     from harness.results.submission import faults, take_in
 
     folder = folder.absolute()
@@ -38,8 +39,8 @@ def submit_command(
     if check:
         print(f"{folder.name} is whole: its replies give its marks, and these its cells")
         return
-    target, damaged = take_in(folder, results)
-    for line in damaged:
+    target = take_in(folder, results)
+    for line in rebuild_all(results):
         print(f"note: {line}", file=sys.stderr)
     print(f"taken in as {target}: see `harness leaderboard`")
 

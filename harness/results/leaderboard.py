@@ -1,7 +1,8 @@
 """The leaderboard: one row per published run, derived from the cells and never edited; and its means over seeds.
 
-Runs are ranked by average accuracy in the paradigm's own style, among equal stream, scale, base, task versions and
-test data only (equal ``group``). Fractions; an undefined metric is an empty field. Standard library only.
+Runs are ranked by average accuracy in the paradigm's own style, among runs of the same style and of equal stream,
+scale, base, task versions and test data (equal ``group``) only. Fractions; an undefined metric is an empty field.
+Standard library only, but for the intervals that ``rebuild`` computes.
 """
 
 from __future__ import annotations
@@ -10,16 +11,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.core import UserError
 from harness.results.cells import csv_rows, csv_text
 from harness.results.metrics import ALL, average_accuracy, backward_transfer, compute_all
-from harness.results.published import PublishedRun, published, sound_runs
+from harness.results.published import PublishedRun, published
+
+if TYPE_CHECKING:
+    from harness.results.stats import Estimate
 
 NAME = "leaderboard.csv"
 _NAMES = ("rank", "runs", "group", "id", "paradigm", "recipe", "stream", "scale", "seed", "tasks", "style")
 _OTHER = ("other_style", "other_average_accuracy", "other_backward_transfer")
-COLUMNS: tuple[str, ...] = (*_NAMES, *ALL, *_OTHER)
+ENDS = ("low", "high")
+_BOUNDS = tuple(f"{name}_{end}" for name in ALL for end in ENDS)
+COLUMNS: tuple[str, ...] = (
+    *_NAMES,
+    *(column for name in ALL for column in (name, *(f"{name}_{end}" for end in ENDS))),
+    *_OTHER,
+)
+DIGITS = 6  # of what is computed from draws: enough for any reader, and the same on every machine
 _COUNTS = ("rank", "runs", "seed")
 _FRACTIONS = (*ALL, *_OTHER[1:])
 
@@ -27,34 +39,45 @@ Value = str | int | float | None
 Entry = Mapping[str, Value]
 
 
-def rows(runs: Sequence[PublishedRun]) -> list[Entry]:
-    """The leaderboard's rows, ranked ones first within their group; keys are ``COLUMNS``.
+def rows(runs: Sequence[PublishedRun], found: Mapping[str, Mapping[str, Estimate | None]] | None = None) -> list[Entry]:
+    """The leaderboard's rows, ranked ones first within their group and style; keys are ``COLUMNS``.
 
-    Ties share the better rank; a run without a defined average accuracy has none. ``runs`` counts the group.
+    Ties share the better rank; a run without a defined average accuracy has none. ``runs`` counts the group's runs of
+    the style. ``found`` are the intervals of each run's metrics, by its id.
     """
-    entries = [_entry(run) for run in runs]
+    entries = [_entry(run, (found or {}).get(run.id, {})) for run in runs]
     for entry in entries:
-        rivals = [rival for rival in entries if rival["group"] == entry["group"]]
+        rivals = [rival for rival in entries if all(rival[key] == entry[key] for key in ("group", "style"))]
         entry["runs"] = len(rivals)
         own = entry["average_accuracy"]
         better = [rival for rival in rivals if own is not None and _number(rival["average_accuracy"]) > _number(own)]
         entry["rank"] = None if own is None else 1 + len(better)
     last = len(entries) + 1
-    order = ("stream", "scale", "group")
+    order = ("stream", "scale", "group", "style")
     return sorted(entries, key=lambda e: (*(str(e[key]) for key in order), _number(e["rank"], last), str(e["id"])))
 
 
-def _entry(run: PublishedRun) -> dict[str, Value]:
+def _entry(run: PublishedRun, found: Mapping[str, Estimate | None]) -> dict[str, Value]:
     other = next(iter(run.styles[1:]), None)
     beside = None if other is None else run.matrix(other)
     values: dict[str, Value] = {
         "rank": None, "runs": None, "group": run.group, "id": run.id, "paradigm": run.paradigm, "recipe": run.recipe,
         "stream": run.stream, "scale": run.scale, "seed": run.seed, "tasks": run.task_digest, "style": run.style,
-        **compute_all(run.matrix()),
+        **_metrics(run, found),
         "other_style": other,
         "other_average_accuracy": None if beside is None else average_accuracy(beside),
         "other_backward_transfer": None if beside is None else backward_transfer(beside),
     }  # fmt: skip
+    return values
+
+
+def _metrics(run: PublishedRun, found: Mapping[str, Estimate | None]) -> dict[str, Value]:
+    """Every metric of a run: of its cells to the last digit, of its items where it needs those, and both bounds."""
+    values: dict[str, Value] = {}
+    for name, value in compute_all(run.matrix()).items():
+        known = found.get(name)
+        values[name] = round(known.value, DIGITS) if value is None and known is not None else value
+        values |= {f"{name}_{end}": None if known is None else round(getattr(known, end), DIGITS) for end in ENDS}
     return values
 
 
@@ -65,11 +88,22 @@ def _number(value: Value, absent: float = -1.0) -> float:
 
 def rebuild(results: Path) -> tuple[str, ...]:
     """Write leaderboard.csv anew from the published runs; a line for each run that is damaged, and left out."""
+    from harness.results.standings import intervals, seen_runs
     from harness.store.disk import write
 
-    runs, damaged = sound_runs(results)
-    table = [[entry[name] for name in COLUMNS] for entry in rows(runs)]
+    seen, damaged = seen_runs(results)
+    table = [[entry[name] for name in COLUMNS] for entry in rows([one.run for one in seen], intervals(seen))]
     write(results / NAME, csv_text(COLUMNS, table).encode())
+    return damaged
+
+
+def rebuild_all(results: Path) -> tuple[str, ...]:
+    """Write leaderboard.csv and its pages in Markdown, LaTeX and HTML; a line for each run that is damaged."""
+    from harness.results.board_pages import write_pages
+    from harness.results.standings import boards, seen_runs
+
+    damaged = rebuild(results)
+    write_pages(boards(seen_runs(results)[0]), results)
     return damaged
 
 
@@ -93,7 +127,7 @@ def _typed(name: str, text: str) -> Value:
         return None
     if name in _COUNTS:
         return int(text)
-    return float(text) if name in _FRACTIONS else text
+    return float(text) if name in (*_FRACTIONS, *_BOUNDS) else text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,4 +186,4 @@ def mean_and_error(values: Sequence[Value]) -> tuple[float | None, float | None]
     return mean, sqrt(sum((value - mean) ** 2 for value in known) / (len(known) - 1) / len(known))
 
 
-__all__ = ["COLUMNS", "NAME", "Entry", "Summary", "load", "mean_and_error", "rebuild", "rows", "summary"]
+__all__ = ["COLUMNS", "NAME", "Entry", "Summary", "load", "mean_and_error", "rebuild", "rebuild_all", "rows", "summary"]

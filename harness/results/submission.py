@@ -169,8 +169,8 @@ def refuse_other_marks(folder: Path, run: PublishedRun, data: Path | None) -> No
         _same_tables(folder, scorer, kept.marked(scorer))
 
 
-def take_in(folder: Path, results: Path) -> tuple[Path, tuple[str, ...]]:
-    """Copy a sound folder into the published results and rebuild the leaderboard; the new place, and damaged runs.
+def take_in(folder: Path, results: Path) -> Path:
+    """Copy a sound folder into the published results and rebuild leaderboard.csv; the new place.
 
     Raises:
         UserError: where other numbers are published under its id.
@@ -187,7 +187,8 @@ def take_in(folder: Path, results: Path) -> tuple[Path, tuple[str, ...]]:
             disk.replace_folder(draft, target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        return target, rebuild(results)
+        rebuild(results)
+    return target
 
 
 def _same_marks(folder: Path, wanted: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The sizes of an experiment: the twin scale for two CPU cores, and the paper's 7B scale."""
+"""The sizes of an experiment: the twin scale for two CPU cores, the paper's 7B scale, a smaller and a newer model."""
 
 from __future__ import annotations
 
@@ -63,7 +63,21 @@ QWEN25_VL_7B = Scale(
     cite="arXiv:2507.05386",
 )
 
-SCALES = (TWIN, TWIN_LONG, QWEN25_VL_7B)
+# The same for one card: for sft-lora and rft-lora, whose frozen base and adapter fit where all weights with AdamW's
+# moments do not. Rates are those of all weights; the paradigms of adapters multiply them.
+QWEN25_VL_3B = replace(
+    QWEN25_VL_7B, name="qwen2.5-vl-3b", model="Qwen/Qwen2.5-VL-3B-Instruct", micro_batch=2, eval_batch=16
+)
+# A picture token of Qwen3-VL stands for 32 x 32 pixels, not 28 x 28: the bounds are the same numbers of tokens.
+QWEN3_VL_8B = replace(
+    QWEN25_VL_7B,
+    name="qwen3-vl-8b",
+    model="Qwen/Qwen3-VL-8B-Instruct",
+    min_pixels=256 * 32 * 32,
+    max_pixels=1280 * 32 * 32,
+)
+
+SCALES = (TWIN, TWIN_LONG, QWEN25_VL_3B, QWEN25_VL_7B, QWEN3_VL_8B)
 
 
 def model_folder(scale: Scale) -> Path:

@@ -123,7 +123,7 @@ def load_policy(folder: Path) -> Any:
     from transformers import AutoModelForImageTextToText
 
     model = AutoModelForImageTextToText.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False
     )
     without_settings(model)
     return model

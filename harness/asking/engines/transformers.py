@@ -15,16 +15,30 @@ from harness.core import Decoding, Scale, UserError
 from harness.lora import base_of, is_adapter, merged
 
 PICTURE_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
+# What other processors call the tokens that stand for a picture or around it.
+PICTURE_NAMES = (
+    "image_token", "video_token", "audio_token", "boi_token", "eoi_token", "start_image_token", "end_image_token",
+    "image_break_token", "image_end_token", "fake_image_token", "vision_start_token", "vision_end_token",
+)  # fmt: skip
 
 
 def load_processor(folder: Path, scale: Scale) -> Any:
-    """The processor of a local model folder, at the scale's picture size, padding on the left."""
+    """The processor of a local model folder, at the scale's picture size where it takes any, padding on the left."""
     from transformers import AutoProcessor
 
-    processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-    processor.image_processor.size = {"shortest_edge": scale.min_pixels, "longest_edge": scale.max_pixels}
+    processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if takes_any_size(processor):
+        processor.image_processor.size = {"shortest_edge": scale.min_pixels, "longest_edge": scale.max_pixels}
+    if processor.tokenizer.pad_token is None:
+        processor.tokenizer.pad_token = processor.tokenizer.eos_token
     processor.tokenizer.padding_side = "left"
     return processor
+
+
+def takes_any_size(processor: Any) -> bool:
+    """Whether its pictures keep their shape between two numbers of pixels, as Qwen-VL's; others have sizes of theirs."""
+    size = getattr(processor.image_processor, "size", None) or {}
+    return hasattr(processor.image_processor, "merge_size") and set(size) == {"shortest_edge", "longest_edge"}
 
 
 def load_model(folder: Path, precision: str) -> Any:
@@ -42,7 +56,9 @@ def load_model(folder: Path, precision: str) -> Any:
         raise UserError(f"{folder} holds no *.safetensors weights: give the folder of a saved model")
     wanted = getattr(torch, precision)
     base, dtype = (base_of(folder), torch.float32) if is_adapter(folder) else (folder, wanted)
-    model = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype, local_files_only=True, use_safetensors=True)
+    model = AutoModelForImageTextToText.from_pretrained(
+        base, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+    )
     if is_adapter(folder):
         model = merged(model, folder).to(wanted)
     without_settings(model)
@@ -81,10 +97,13 @@ def _ends(declared: Any, tokenizer: Any) -> list[int]:
     return sorted({number for number in (*declared, tokenizer.eos_token_id) if number is not None})
 
 
-def forbidden_tokens(tokenizer: Any) -> list[int]:
+def forbidden_tokens(processor: Any) -> list[int]:
     """The ids that no reply may hold: a sampled picture token has no picture behind it and crashes training."""
-    ids = [tokenizer.convert_tokens_to_ids(token) for token in PICTURE_TOKENS]
-    return [number for number in ids if number is not None and number != tokenizer.unk_token_id]
+    tokenizer = processor.tokenizer
+    named = [getattr(part, name, None) for part in (processor, tokenizer) for name in PICTURE_NAMES]
+    tokens = dict.fromkeys((*PICTURE_TOKENS, *(name for name in named if isinstance(name, str))))
+    ids = [*map(tokenizer.convert_tokens_to_ids, tokens), *(getattr(processor, "image_token_ids", None) or ())]
+    return list(dict.fromkeys(number for number in ids if number is not None and number != tokenizer.unk_token_id))
 
 
 class TransformersEngine:
@@ -103,7 +122,7 @@ class TransformersEngine:
             keep_freed_memory()
         self.device_kind = torch.cuda.get_device_name() if self.model.device.type == "cuda" else "cpu"
         self.batch = scale.eval_batch
-        self.suppressed = forbidden_tokens(self.processor.tokenizer)
+        self.suppressed = forbidden_tokens(self.processor)
         self.ends = end_tokens(self.model, self.processor.tokenizer)
         self.prompts: Prompts | None = Prompts(self.processor, self.model, scale)
 

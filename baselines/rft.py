@@ -9,7 +9,8 @@ from baselines.filtering import SOLVABLE
 from harness.asking.engines.transformers import load_processor
 from harness.asking.marking import reward
 from harness.asking.styles import COT, DIRECT
-from harness.core import Example, Job, Learner, Lora, Paradigm, Scale, Task, Trained, UserError, Work, replace
+from harness.core import Example, Job, Learner, Lora, Paradigm, Scale, Task, Trained, Work, replace
+from harness.scales import architecture
 from harness.training.adapters import anchor, is_adapted
 from harness.training.advantages import Advantage, with_advantage
 from harness.training.grpo import held_grpo
@@ -49,11 +50,7 @@ def grpo_trainer(job: Job, rate: str = "grpo", advantage: Advantage | None = Non
     from trl import GRPOConfig
 
     scale, paradigm = job.scale, job.paradigm
-    if scale.attention != "dense":
-        raise UserError(
-            f"scale {scale.name} asks for {scale.attention} attention, which transformers does not give Qwen2.5-VL: "
-            'set attention to "dense"'
-        )
+    trained = held_grpo(job, architecture(job.base or job.model) if scale.attention == "dense" else "")
     processor = load_processor(job.model, scale)
     order = presentations(job)
     updates = updates_per_rollout_batch(len(order), scale)
@@ -66,7 +63,7 @@ def grpo_trainer(job: Job, rate: str = "grpo", advantage: Advantage | None = Non
         return [reward(shown[n][0], paradigm.style, shown[n][1], reply[0]["content"]) for n, reply in replies]
 
     def row(task: Task, example: Example) -> Row:
-        return question(paradigm.style, task, example)
+        return question(paradigm.style, task, example, processor)
 
     chosen = {
         **settings(job),
@@ -105,7 +102,7 @@ def grpo_trainer(job: Job, rate: str = "grpo", advantage: Advantage | None = Non
         "log_completions": False,
         "log_multimodal": False,
     }
-    kind = held_grpo(job) if scale.rollout_engine == "transformers" else with_vllm(held_grpo(job), job)
+    kind = trained if scale.rollout_engine == "transformers" else with_vllm(trained, job)
     kind = kind if advantage is None else with_advantage(kind, advantage)
     with mended_rollouts(job):
         trainer = kind(

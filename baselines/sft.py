@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from harness.asking.chat import literal
-from harness.asking.engines.transformers import load_processor
+from harness.asking.engines.prompts import own_words
+from harness.asking.engines.transformers import end_tokens, load_processor
 from harness.asking.styles import COT, DIRECT
 from harness.core import Example, Job, Learner, Lora, Paradigm, Scale, Task, Trained, Work, joint, replace
 from harness.training.presentations import Row, dataset, presentations, question, rounded
@@ -40,8 +41,9 @@ def sft_trainer(job: Job, **changes: Any) -> Any:
     shown = rounded(presentations(job), scale.sft_batch)
 
     def row(task: Task, example: Example) -> Row:
-        reply = [{"role": "assistant", "content": literal(target(job, example))}]
-        return {**question(job.paradigm.style, task, example), "completion": reply}
+        said = [{"type": "text", "text": literal(target(job, example))}]
+        reply = own_words(processor, [{"role": "assistant", "content": said}])
+        return {**question(job.paradigm.style, task, example, processor), "completion": reply}
 
     chosen = {
         **settings(job),
@@ -58,12 +60,13 @@ def sft_trainer(job: Job, **changes: Any) -> Any:
         "packing": False,
         "padding_free": False,
     }
+    model = policy(job)
     trainer = held(SFTTrainer, job)(
-        model=policy(job),
+        model=model,
         args=SFTConfig(**{**chosen, **changes}),
         train_dataset=dataset(shown, row),
         processing_class=processor,
-        data_collator=_collator(processor, job),
+        data_collator=_collator(processor, end_tokens(model, processor.tokenizer), job),
     )
     # transformers asks the model whether its loss takes the count of an update's tokens, and Qwen2.5-VL says no; but
     # the loss is TRL's, which does. Without it an update of several micro-batches would be the mean of their means.
@@ -71,20 +74,22 @@ def sft_trainer(job: Job, **changes: Any) -> Any:
     return trainer
 
 
-def _collator(processor: Any, job: Job) -> Any:
+def _collator(processor: Any, ends: list[int], job: Job) -> Any:
     """TRL's collator, without the line break that the chat template writes after the end of a turn.
 
-    A reply stops at the end-of-turn token, so what follows it is never generated and is no target.
+    A reply stops at the first token that ends one, so what follows it is never generated and is no target.
     """
+    import torch
     from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
     class Collator(DataCollatorForVisionLanguageModeling):  # type: ignore[misc]
         def torch_call(self, examples: list[dict[str, Any]]) -> Any:
             batch = super().torch_call(examples)
-            labels, end = batch["labels"], processor.tokenizer.eos_token_id
+            labels = batch["labels"]
             prompts = batch["attention_mask"].sum(1) - (labels != -100).sum(1)
             refuse_long(prompts.tolist(), job)
-            labels[((labels == end).cumsum(1) > 0) & (labels != end)] = -100
+            ended = torch.isin(labels, torch.tensor(ends)).cumsum(1)
+            labels[ended.roll(1, 1).index_fill(1, torch.tensor([0]), 0) > 0] = -100
             return batch
 
     return Collator(processor=processor, max_length=None, completion_only_loss=True)

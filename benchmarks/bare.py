@@ -37,6 +37,7 @@ class Bare:
         """Take the settings from a held trainer, so that they cannot differ, and open all pictures."""
         from baselines.rft import grpo_trainer
         from baselines.sft import sft_trainer, target
+        from harness.asking.engines.transformers import load_processor
         from harness.training.presentations import presentations, question, rounded
 
         self.job = job
@@ -48,7 +49,8 @@ class Bare:
         replies = self.args.per_device_train_batch_size  # of one optimiser step
         self.shown = rounded(presentations(job), replies // rollouts * updates)
         self.steps = len(self.shown) * rollouts // replies
-        self.rows = [question(job.paradigm.style, *pair) for pair in self.shown]
+        processor = load_processor(job.model, job.scale)
+        self.rows = [question(job.paradigm.style, *pair, processor) for pair in self.shown]
         if not self.grpo:
             for row, (_, example) in zip(self.rows, self.shown, strict=True):
                 row["completion"] = [{"role": "assistant", "content": target(job, example)}]

@@ -21,7 +21,7 @@ from harness.values import Checked, UserError, digest, name_of, plain, slug
 
 REFERENCES = ("previous", "base")
 PRECISIONS = ("float32", "bfloat16")
-ATTENTIONS = ("dense", "flex")
+ATTENTIONS = ("dense", "flex", "plain")
 ROLLOUT_ENGINES = ("transformers", "vllm")
 # Fields that came after runs were published: where one has this value, keys, ids and groups are what they were before.
 LATER = {"adapter": None, "rollout_engine": "transformers", "rollout_memory": 0.3, "importance_cap": 3.0}

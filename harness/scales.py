@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 from harness.core import Decoding, Scale, UserError, replace
 
 TWIN_BASE = "twin-base"
+# How a scale lays out replies: "dense" scores those to a prompt in one sequence, which is known of architectures whose
+# positions go on from a prompt's end; "plain" is a sequence a reply, TRL's own path, for all others.
+PLAIN = "plain"
+SHARES_PREFIX = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 
 TWIN = Scale(
     name="twin",
@@ -77,6 +82,22 @@ QWEN3_VL_8B = replace(
     max_pixels=1280 * 32 * 32,
 )
 
+
+def with_model(scale: Scale, model: str | None) -> Scale:
+    """The scale with another model, a folder or the hub's name of one that is here; itself where none is given.
+
+    Replies are laid out as the model's architecture can have them: "plain" where it is not known to share a prompt.
+    """
+    if model is None:
+        return scale
+    named = replace(scale, model=str(Path(model).resolve()) if Path(model).is_dir() else model)
+    try:
+        kind = architecture(model_folder(named))
+    except UserError:  # a plan may be made before the model is here
+        return named
+    return named if kind in SHARES_PREFIX else replace(named, attention=PLAIN)
+
+
 SCALES = (TWIN, TWIN_LONG, QWEN25_VL_3B, QWEN25_VL_7B, QWEN3_VL_8B)
 
 
@@ -95,6 +116,14 @@ def model_folder(scale: Scale) -> Path:
     if not any(folder.glob("*.safetensors")) or not (folder / "config.json").is_file():
         raise UserError(f"model folder {folder} lacks config.json or *.safetensors: give a folder with both")
     return folder
+
+
+def architecture(folder: Path) -> str:
+    """What a model's folder says it is, such as qwen2_5_vl. Raises UserError where its configuration is damaged."""
+    try:
+        return str(json.loads((folder / "config.json").read_bytes()).get("model_type", ""))
+    except (OSError, ValueError, AttributeError) as fault:
+        raise UserError(f"{folder / 'config.json'} is damaged ({fault}): copy the model again") from fault
 
 
 def _twin_base() -> Path:

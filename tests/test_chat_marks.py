@@ -107,7 +107,7 @@ def test_the_training_prompts_of_sft_and_grpo_hold_the_templates_special_tokens_
     # What SFT sees: TRL's collator on the columns that every learner gets.
     rows = []
     for text in HOSTILE.values():
-        row = question(style, *hostile(text, 1))
+        row = question(style, *hostile(text, 1), processor())
         rows.append({**row, "completion": [{"role": "assistant", "content": literal(f"B {text}")}]})
     collate = DataCollatorForVisionLanguageModeling(processor=processor(), completion_only_loss=True)
     for ids in collate(rows)["input_ids"].tolist():
@@ -115,7 +115,7 @@ def test_the_training_prompts_of_sft_and_grpo_hold_the_templates_special_tokens_
 
     # What GRPO sees: the call of its ``_tokenize_prompts``.
     for text in HOSTILE.values():
-        row = question(style, *hostile(text, 1))
+        row = question(style, *hostile(text, 1), processor())
         prompt = prepare_multimodal_messages(row["prompt"], images=row["images"])
         made = processor().apply_chat_template(
             conversation=[prompt], add_generation_prompt=True, tokenize=True, return_dict=True

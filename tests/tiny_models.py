@@ -60,7 +60,7 @@ def save(folder: Path, model: Any, processor: Any, end: int) -> Path:
     model = model.float()
     for weight in model.parameters():  # wide enough that replies differ
         if weight.dim() > 1:
-            torch.nn.init.normal_(weight, std=0.1)
+            torch.nn.init.normal_(weight, std=0.2)
     model.generation_config.eos_token_id = end
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

@@ -35,8 +35,8 @@ def refuse_unfit(folder: Path, scale: Scale) -> None:
     except UserError:
         raise
     except Exception as fault:  # a chat template is a program of the model's
-        line = f"{type(fault).__name__}: {cut(str(fault), 160)}"
-        raise UserError(f"a chat with a picture does not pass the processor of model {folder} ({line}): {_OTHER}") from fault
+        said = f"the processor of model {folder} fails at a chat with a picture"
+        raise UserError(f"{said} ({type(fault).__name__}: {cut(str(fault), 160)}): {_OTHER}") from fault
 
 
 _OTHER = "use a model that transformers loads as image-text-to-text, with its processor and its chat template"
@@ -48,11 +48,6 @@ def _config(folder: Path) -> dict[str, Any]:
         return dict(config)
     except (OSError, ValueError, TypeError) as fault:
         raise UserError(f"{folder / 'config.json'} is damaged ({cut(str(fault), 80)}): copy the model again") from fault
-
-
-def architecture(folder: Path) -> str:
-    """What a model's folder says it is, such as qwen2_5_vl. Raises UserError where it does not say."""
-    return str(_config(folder).get("model_type", ""))
 
 
 def _architecture(folder: Path, config: dict[str, Any]) -> None:
@@ -97,7 +92,7 @@ def _chat(folder: Path, processor: Any, ends: set[int]) -> None:
         )
     picture = Image.new("RGB", (64, 48), (120, 40, 200))
     inputs = processor(text=[prompt], images=[[picture]], add_special_tokens=False, return_tensors="pt")
-    marks = picture_tokens(processor)
+    marks = _picture_tokens(processor)
     seen = sum(int((inputs["input_ids"] == mark).sum()) for mark in marks)
     if not marks or not seen or "pixel_values" not in inputs:
         raise UserError(f"no token stands for a picture in the chat template of model {folder}: {_OTHER}")
@@ -118,10 +113,10 @@ def _begun(tokenizer: Any, text: str) -> bool:
     return bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
 
 
-def picture_tokens(processor: Any) -> list[int]:
+def _picture_tokens(processor: Any) -> list[int]:
     """The ids of the tokens that stand for a picture, by the processor's own word."""
     named = getattr(processor, "image_token_ids", None) or [getattr(processor, "image_token_id", None)]
     return [number for number in named if isinstance(number, int)]
 
 
-__all__ = ["architecture", "picture_tokens", "refuse_unfit"]
+__all__ = ["refuse_unfit"]

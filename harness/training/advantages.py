@@ -66,8 +66,7 @@ def with_advantage(kind: Any, advantage: Advantage) -> Any:
             setattr(settings, name, value)
             try:
                 with torch.random.fork_rng():
-                    ids = [prompt.ids.tolist() for prompt in self.prompts]
-                    replies, _ = self._generate_single_turn(ids, None, {}, 1)
+                    replies = self.replies_to(rows)
             finally:
                 setattr(settings, name, sampled)
             texts = self.processing_class.batch_decode(replies, skip_special_tokens=True)

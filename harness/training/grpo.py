@@ -7,6 +7,9 @@ What is held, and why:
 - Rollouts read each prompt once; policy, old policy and reference score the replies of a prompt in one sequence.
 - The loss is the mean over the tokens of one update, however many micro-batches that has. TRL's "bnpo" is a mean of
   their means, and its "dapo" divides by the tokens of a whole rollout batch: so "dapo" is told, as those, the update's.
+
+The first two need positions that can go on from a prompt's end (``SHARES_PREFIX``). Of other architectures TRL's own
+path is taken, a sequence a reply, where a scale's attention is "plain"; the third holds there too.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.core import Job
+from harness.asking.engines import prompts as asked
+from harness.core import Job, UserError
+from harness.scales import PLAIN, SHARES_PREFIX
 from harness.training.adapters import inner
 from harness.training.shared_prefix import Prompt, prefilled_once, score
 from harness.training.trainers import held, refuse_long
@@ -22,12 +27,76 @@ from harness.training.trainers import held, refuse_long
 Tensor = Any
 
 
-def held_grpo(job: Job) -> Any:
-    """TRL's GRPOTrainer with the repairs of ``held`` and of this file, for one job."""
-    import torch
+def held_grpo(job: Job, kind: str) -> Any:
+    """TRL's GRPOTrainer with the repairs of ``held`` and of this file, for one job on a model of such a ``kind``.
+
+    Raises:
+        UserError: where the scale's layout of replies is not known of the model.
+    """
+    layout = job.scale.attention
+    if layout == PLAIN:
+        return _plain(job)
+    if layout != "dense":
+        raise UserError(
+            f"scale {job.scale.name} asks for {layout} attention, which transformers does not give Qwen-VL:"
+            ' set attention to "dense"'
+        )
+    if kind not in SHARES_PREFIX:
+        raise UserError(
+            f"scale {job.scale.name} lays the replies to a prompt out in one sequence, which is not known of"
+            f' {kind}: set attention to "{PLAIN}"'
+        )
+    return _shared(job)
+
+
+def _normalised(job: Job) -> Any:
+    """The held trainer whose loss is the mean over the tokens of one update."""
     from trl import GRPOTrainer
 
-    class HeldGRPO(held(GRPOTrainer, job)):  # type: ignore[misc]
+    class Normalised(held(GRPOTrainer, job)):  # type: ignore[misc]
+        def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+            super()._prepare_inputs(generation_batch)
+            per, parts = self.args.steps_per_generation, self.args.gradient_accumulation_steps
+            place = self._step % per
+            first = place - place % parts
+            if place == first:
+                self._buffered_inputs[first : first + parts] = self.dealt(self._buffered_inputs[first : first + parts])
+            update = self._buffered_inputs[first : first + parts]
+            tokens = self.accelerator.reduce(sum(part["completion_mask"].sum() for part in update))
+            return {**self._buffered_inputs[place], "num_items_in_batch": tokens * per / parts}
+
+        def dealt(self, parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+            """The micro-batches of one update, as they are trained on."""
+            return list(parts)
+
+    return Normalised
+
+
+def _plain(job: Job) -> Any:
+    """TRL's own path, a sequence a reply: prompts that are too long are refused, and nothing else is another's."""
+
+    class Plain(_normalised(job)):  # type: ignore[misc]
+        def _tokenize_prompts(self, prompts: list[Any]) -> Any:
+            found = super()._tokenize_prompts(prompts)
+            refuse_long([len(ids) for ids in found[0]], job)
+            return found
+
+        def replies_to(self, rows: Sequence[dict[str, Any]]) -> list[list[int]]:
+            """A reply to each row's prompt, decoded as the generation settings say."""
+            from trl.data_utils import prepare_multimodal_messages
+
+            prompts = [prepare_multimodal_messages(row["prompt"], images=row["images"]) for row in rows]
+            found: list[list[int]] = self._generate_single_turn(*self._tokenize_prompts(prompts), 1)[0]
+            return found
+
+    return Plain
+
+
+def _shared(job: Job) -> Any:
+    """The path on which the replies to a prompt share it."""
+    import torch
+
+    class Shared(_normalised(job)):  # type: ignore[misc]
         prompts: Sequence[Prompt]  # of the present rollout batch
         owners: Sequence[int]  # the prompts of the replies that are scored next
         pictures_and_types: dict[str, Any]  # of all prompts, as TRL hands them to generate
@@ -60,6 +129,12 @@ def held_grpo(job: Job) -> Any:
                 once = prompt_ids[::rollouts]
                 return super()._generate_single_turn(once, images, self.pictures_and_types, rollouts, **rest)
 
+        def replies_to(self, rows: Sequence[dict[str, Any]]) -> list[list[int]]:
+            """A reply to each prompt of the present rollout batch, decoded as the generation settings say."""
+            ids = [prompt.ids.tolist() for prompt in self.prompts]
+            found: list[list[int]] = self._generate_single_turn(ids, None, {}, 1)[0]
+            return found
+
         def _get_per_token_logps_and_entropies(
             self,
             model: Any,
@@ -80,16 +155,8 @@ def held_grpo(job: Job) -> Any:
             logps, entropies = zip(*parts, strict=True)
             return torch.cat(logps), torch.cat(entropies) if compute_entropy else None, None
 
-        def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
-            super()._prepare_inputs(generation_batch)
-            per, parts = self.args.steps_per_generation, self.args.gradient_accumulation_steps
-            place = self._step % per
-            first = place - place % parts
-            if place == first:
-                self._buffered_inputs[first : first + parts] = together(self._buffered_inputs[first : first + parts])
-            update = self._buffered_inputs[first : first + parts]
-            tokens = self.accelerator.reduce(sum(part["completion_mask"].sum() for part in update))
-            return {**self._buffered_inputs[place], "num_items_in_batch": tokens * per / parts}
+        def dealt(self, parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+            return together(parts)
 
         def compute_loss(self, model: Any, inputs: Any, *rest: Any, **options: Any) -> Any:
             self.owners = inputs["owner"].tolist()
@@ -98,14 +165,13 @@ def held_grpo(job: Job) -> Any:
         def shows_pictures(self, inputs: Any) -> bool:
             return any(self.prompts[owner].pixels is not None for owner in self.owners)
 
-    return HeldGRPO
+    return Shared
 
 
 def read(processor: Any, rows: Sequence[dict[str, Any]]) -> Any:
     """The model's inputs for the prompts of some rows, padded on the left."""
     texts = [processor.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=False) for row in rows]
-    images = [image for row in rows for image in row["images"]] or None
-    return processor(text=texts, images=images, padding=True, return_tensors="pt")
+    return asked.read(processor, texts, [row["images"] for row in rows], padding=True, return_tensors="pt")
 
 
 def split(inputs: Any, positions: Tensor, pictures: Sequence[int]) -> list[Prompt]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+from harness.asking.engines.prompts import own_words
 from harness.asking.evaluate import open_pictures
 from harness.core import Example, Job, Style, Task, messages
 
@@ -40,10 +41,10 @@ def rounded(shown: Sequence[Shown], batch: int) -> list[Shown]:
     return [*shown, *(shown[n % len(shown)] for n in range(missing))]
 
 
-def question(style: Style, task: Task, example: Example) -> Row:
-    """The columns of a prompt as TRL wants them: the chat turn and its opened pictures."""
+def question(style: Style, task: Task, example: Example, processor: Any) -> Row:
+    """The columns of a prompt as TRL wants them: the chat turn, in words of its own, and its opened pictures."""
     images = list(open_pictures(example))
-    return {"prompt": messages(style.ask(task, example), len(images)), "images": images}
+    return {"prompt": own_words(processor, messages(style.ask(task, example), len(images))), "images": images}
 
 
 def dataset(shown: Sequence[Shown], row: Callable[[Task, Example], Row]) -> Any:

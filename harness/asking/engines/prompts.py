@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from harness.asking.chat import messages, words
+from harness.asking.chat import literal, messages, words
 from harness.asking.engines import Prompt
 from harness.core import Scale, UserError
 
@@ -19,10 +20,33 @@ GRID_MODELS = ("qwen2_vl", "qwen2_5_vl")  # whose encoded picture is one tensor,
 def chat_text(processor: Any, prompt: Prompt) -> str:
     """A prompt as the model's chat template writes it, up to where the reply begins."""
     text, images = prompt
-    written: str = processor.apply_chat_template(
-        messages(text, len(images)), add_generation_prompt=True, tokenize=False
-    )
+    chat = own_words(processor, messages(text, len(images)))
+    written: str = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     return written
+
+
+def own_words(processor: Any, chat: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A chat whose texts hold none of the model's special tokens: those that ``literal`` knows not get a space, too."""
+    marks = _unknown_marks(processor.tokenizer)
+    if marks is None:
+        return chat
+
+    def plain(part: Any) -> Any:
+        return {**part, "text": marks.sub(_opened, part["text"])} if part["type"] == "text" else part
+
+    return [{**turn, "content": [plain(part) for part in turn["content"]]} for turn in chat]
+
+
+@lru_cache(maxsize=4)
+def _unknown_marks(tokenizer: Any) -> re.Pattern[str] | None:
+    """What finds a tokenizer's special tokens that ``literal`` leaves whole; None where there are none."""
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    left = sorted(token for token in special if len(token) > 1 and literal(token) == token)
+    return re.compile("|".join(map(re.escape, left))) if left else None
+
+
+def _opened(mark: re.Match[str]) -> str:
+    return f"{mark[0][0]} {mark[0][1:]}"
 
 
 def prompt_lengths(processor: Any, prompts: Sequence[Prompt], texts: Sequence[str] | None = None) -> list[int]:
@@ -32,13 +56,30 @@ def prompt_lengths(processor: Any, prompts: Sequence[Prompt], texts: Sequence[st
     """
     if not prompts:
         return []
-    tokens = processor.tokenizer(list(texts or (chat_text(processor, prompt) for prompt in prompts)))["input_ids"]
+    texts = list(texts or (chat_text(processor, prompt) for prompt in prompts))
+    if not takes_any_size(processor):  # what stands around its pictures is known when they are read
+        given = zip(texts, prompts, strict=True)
+        return [len(read(processor, [text], [images])["input_ids"][0]) for text, (_, images) in given]
+    tokens = processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
     sizes = {(image.height, image.width) for _, images in prompts for image in images}
     counts = {size: _picture_tokens(processor, size) for size in sizes}
     return [
         len(ids) + sum(counts[image.height, image.width] - 1 for image in images)
         for ids, (_, images) in zip(tokens, prompts, strict=True)
     ]
+
+
+def read(processor: Any, texts: Sequence[str], pictures: Sequence[Sequence[Any]], **options: Any) -> Any:
+    """The model's inputs for texts that a chat template wrote, each with its pictures; the template began them."""
+    images = [list(mine) for mine in pictures] if any(pictures) else None
+    return processor(text=list(texts), images=images, add_special_tokens=False, **options)
+
+
+def takes_any_size(processor: Any) -> bool:
+    """Whether its pictures keep their shape between two numbers of pixels, as Qwen-VL's; others have their own."""
+    size = dict(getattr(processor.image_processor, "size", None) or {})
+    said = {name for name, value in size.items() if value is not None}
+    return hasattr(processor.image_processor, "merge_size") and said == {"shortest_edge", "longest_edge"}
 
 
 def too_long(lengths: Sequence[int], scale: Scale) -> list[int]:
@@ -97,7 +138,8 @@ class Prompts:
         pictures = [image for _, images in prompts for image in images]
         if pictures and self.shares:
             return self._with_numbers(texts, pictures)
-        given = self.processor(text=texts, images=pictures or None, padding=True, return_tensors="pt")
+        shown = [images for _, images in prompts]
+        given = read(self.processor, texts, shown, padding=True, return_tensors="pt")
         return dict(given.to(self.model.device))
 
     def _with_numbers(self, texts: list[str], pictures: list[Any]) -> dict[str, Any]:
@@ -111,7 +153,7 @@ class Prompts:
         grid = grids[rows]
         marks = [self.processor.replace_image_token({"image_grid_thw": grid}, n) for n in range(len(rows))]
         texts, _ = self.processor.get_text_with_replacements(texts, marks)
-        tokens = self.processor.tokenizer(texts, padding=True, return_tensors="pt")
+        tokens = self.processor.tokenizer(texts, padding=True, return_tensors="pt", add_special_tokens=False)
         kinds = torch.tensor(self.processor.create_mm_token_type_ids(tokens["input_ids"].tolist()))
         numbers = rows.repeat_interleave(grid.prod(1))[:, None].float()
         inputs = {**tokens, "mm_token_type_ids": kinds, "image_grid_thw": grid, "pixel_values": numbers}

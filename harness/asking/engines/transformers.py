@@ -10,7 +10,7 @@ from typing import Any
 from harness.asking.engines import Generation, Prompt
 from harness.asking.engines.kinds import TRANSFORMERS
 from harness.asking.engines.memory import keep_freed_memory
-from harness.asking.engines.prompts import Prompts
+from harness.asking.engines.prompts import Prompts, takes_any_size
 from harness.core import Decoding, Scale, UserError
 from harness.lora import base_of, is_adapter, merged
 
@@ -33,12 +33,6 @@ def load_processor(folder: Path, scale: Scale) -> Any:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
     processor.tokenizer.padding_side = "left"
     return processor
-
-
-def takes_any_size(processor: Any) -> bool:
-    """Whether its pictures keep their shape between two numbers of pixels, as Qwen-VL's; others have sizes of theirs."""
-    size = getattr(processor.image_processor, "size", None) or {}
-    return hasattr(processor.image_processor, "merge_size") and set(size) == {"shortest_edge", "longest_edge"}
 
 
 def load_model(folder: Path, precision: str) -> Any:

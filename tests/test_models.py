@@ -54,8 +54,8 @@ def test_it_is_evaluated_one_prompt_like_many(folders: dict[str, Path], name: st
         assert engine.prompts is not None
         inputs = engine.prompts.inputs(prompts)
     assert together == alone
-    assert len({reply.text for reply in together}) > 1
     assert [len(group) for group in sampled] == [3, 3]
+    assert len({reply.text for group in sampled for reply in group}) > 1
     found = prompt_lengths(load_processor(folders[name], scale), prompts)
     assert found == inputs["attention_mask"].sum(1).tolist()
 
@@ -106,8 +106,9 @@ def test_the_plain_path_is_trls_own(folders: dict[str, Path], tmp_path: Path, na
     ours, theirs = ([entry for entry in one.state.log_history if "kl" in entry] for one in (trainer, bare))
     assert len(ours) == len(theirs) == 4
     for one, other in zip(ours, theirs, strict=True):
-        for value in ("loss", "kl", "entropy", "grad_norm", "reward"):
+        for value in ("loss", "kl", "entropy", "grad_norm"):
             assert one[value] == pytest.approx(other[value], rel=1e-5, abs=1e-7), value
+        assert one.get("reward") == other.get("reward")
     assert any(one["kl"] > 0 for one in ours)
 
 

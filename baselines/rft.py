@@ -9,8 +9,8 @@ from baselines.filtering import SOLVABLE
 from harness.asking.engines.transformers import load_processor
 from harness.asking.marking import reward
 from harness.asking.styles import COT, DIRECT
-from harness.core import Example, Job, Learner, Lora, Paradigm, Scale, Task, Trained, Work, replace
-from harness.scales import architecture
+from harness.core import Example, Job, Learner, Lora, Paradigm, Scale, Task, Trained, UserError, Work, replace
+from harness.scales import PLAIN, architecture
 from harness.training.adapters import anchor, is_adapted
 from harness.training.advantages import Advantage, with_advantage
 from harness.training.grpo import held_grpo
@@ -50,6 +50,11 @@ def grpo_trainer(job: Job, rate: str = "grpo", advantage: Advantage | None = Non
     from trl import GRPOConfig
 
     scale, paradigm = job.scale, job.paradigm
+    if scale.attention == PLAIN and scale.rollout_engine != "transformers":
+        raise UserError(
+            f"scale {scale.name} samples by {scale.rollout_engine}, which is known of Qwen-VL alone:"
+            ' set rollout_engine to "transformers"'
+        )
     trained = held_grpo(job, architecture(job.base or job.model) if scale.attention == "dense" else "")
     processor = load_processor(job.model, scale)
     order = presentations(job)

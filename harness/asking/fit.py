@@ -10,6 +10,7 @@ from harness.asking.chat import messages
 from harness.core import Scale, UserError
 from harness.values import cut
 
+READERS = ("transformers", "vllm", "endpoint")  # the engines that read a folder as transformers does
 QUESTION, ANSWER = "What is it?", "forty-two"
 
 
@@ -119,4 +120,4 @@ def _picture_tokens(processor: Any) -> list[int]:
     return [number for number in named if isinstance(number, int)]
 
 
-__all__ = ["refuse_unfit"]
+__all__ = ["READERS", "refuse_unfit"]

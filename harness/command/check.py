@@ -205,13 +205,16 @@ def in_words(size: int) -> str:
 
 
 def model(scale: Scale) -> str:
-    """Where a scale's model lies, and its size; UserError where it is missing or holds no weights."""
-    from harness.scales import model_folder
+    """Where a scale's model lies, and its size; UserError where it is missing, holds no weights or does not fit."""
+    from harness.asking.fit import READERS, refuse_unfit
+    from harness.scales import TWIN_BASE, model_folder
 
     folder = model_folder(scale)
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     if not size:
         raise UserError(f"model folder {folder} holds only empty weights: download or copy it again")
+    if scale.model != TWIN_BASE and scale.engine in READERS:
+        refuse_unfit(folder, scale)
     return f"{folder} ({in_words(size)} of weights)"
 
 

@@ -25,6 +25,7 @@ from harness.command.flags import (
     SEEDS,
     DataFlag,
     LimitFlag,
+    ModelFlag,
     OutFlag,
     ParadigmFlag,
     PluginFlag,
@@ -50,6 +51,7 @@ from harness.command.shell import ENVIRONMENT, blamed, one_line, outputs, refusa
 from harness.command.submit import submit_command
 from harness.command.sweep import sweep_command
 from harness.core import Paradigm, Run, Scale, UserError, slug
+from harness.scales import with_model
 from harness.values import cut
 
 app = typer.Typer(
@@ -74,7 +76,7 @@ app.command("sweep")(sweep_command)
 
 def request(
     paradigm: str, seq: str, scale: str, seed: int, limit: int | None, data: Path | None, split: str,
-    plugins: list[Path] | None, suites: str = "native",
+    plugins: list[Path] | None, suites: str = "native", model: str | None = None,
 ) -> Run:  # fmt: skip
     """The Run that the flags ask for; UserError with one line for a flag that cannot be."""
     between("--seed", seed, 0, SEEDS)
@@ -84,7 +86,7 @@ def request(
     return Run(
         paradigm=registry.typed(Paradigm, paradigm),
         stream=stream,
-        scale=registry.typed(Scale, scale),
+        scale=with_model(registry.typed(Scale, scale), model),
         seed=seed,
         limit=limit,
         split=split,
@@ -97,6 +99,7 @@ def run_command(
     paradigm: ParadigmFlag,
     seq: StreamFlag,
     scale: ScaleFlag = "twin",
+    model: ModelFlag = None,
     seed: SeedFlag = 0,
     limit: LimitFlag = None,
     out: OutFlag = RUNS,
@@ -111,7 +114,7 @@ def run_command(
 
     The same command continues a run that was interrupted.
     """
-    asked = request(paradigm, seq, scale, seed, limit, data, split, plugin, suites)
+    asked = request(paradigm, seq, scale, seed, limit, data, split, plugin, suites, model)
     between("--skip-broken", skip_broken, 0, LIMITS)
     settle(scale)
     from harness.broken_items import settled
@@ -158,6 +161,7 @@ def list_command(plugin: PluginFlag = None) -> None:
 def check_command(
     seq: SomeStreamFlag = "default",
     scale: ScaleFlag = "twin",
+    model: ModelFlag = None,
     out: OutFlag = RUNS,
     data: DataFlag = None,
     skip_broken: SkipFlag = 0,
@@ -170,7 +174,7 @@ def check_command(
     registry.load_plugins(tuple(plugin or ()))
     between("--skip-broken", skip_broken, 0, LIMITS)
     settle(scale)
-    stream, size = stream_of(seq, suites), registry.typed(Scale, scale)
+    stream, size = stream_of(seq, suites), with_model(registry.typed(Scale, scale), model)
     findings = check.environment(out, size, stream, data, skip_broken) + check.laws(registry.plugins())
     printing.findings(printing.console(), [finding for finding in findings if finding.well])
     for finding in findings:

@@ -18,6 +18,9 @@ ParadigmFlag = Annotated[str, typer.Option("--paradigm", help="How to learn: see
 StreamFlag = Annotated[str, typer.Option("--seq", help="The stream: its tasks and their order.", show_default=False)]
 SomeStreamFlag = Annotated[str, typer.Option("--seq", help="The stream: its tasks and their order.")]
 ScaleFlag = Annotated[str, typer.Option("--scale", help="Model and sizes.")]
+ModelFlag = Annotated[
+    str | None, typer.Option("--model", help="Another model than the scale's: a folder, or a hub name that is here.")
+]
 SeedFlag = Annotated[int, typer.Option("--seed", help=f"0 to {SEEDS}.")]
 LimitFlag = Annotated[
     int | None, typer.Option("--limit", help="At most this many training items a stage and test items a cell.")

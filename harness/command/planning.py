@@ -13,6 +13,7 @@ from harness.command.flags import (
     DataFlag,
     HardwareFlag,
     LimitFlag,
+    ModelFlag,
     OutFlag,
     PluginFlag,
     ScaleFlag,
@@ -29,6 +30,7 @@ def plan_command(
     paradigm: Annotated[str, typer.Option("--paradigm", help="How to learn: see `harness list`.")] = "",
     seq: Annotated[str, typer.Option("--seq", help="The stream: its tasks and their order.")] = "",
     scale: ScaleFlag = "twin",
+    model: ModelFlag = None,
     seed: SeedFlag = 0,
     limit: LimitFlag = None,
     out: OutFlag = RUNS,
@@ -56,7 +58,7 @@ def plan_command(
     for flag, value in (("--paradigm", paradigm), ("--seq", seq)):
         if not value:
             raise UserError(f"{flag} is missing: name it, or give a sweep's file by --sweep (`harness list`)")
-    asked = request(paradigm, seq, scale, seed, limit, data, split, plugin, suites)
+    asked = request(paradigm, seq, scale, seed, limit, data, split, plugin, suites, model)
     between("--skip-broken", skip_broken, 0, LIMITS)
     if skip_broken:
         asked = settled(asked, skip_broken, print, pictures=False)

@@ -15,7 +15,7 @@ from harness.budget.shape import Shape
 from harness.command.check import in_words
 from harness.core import OWN_STYLE, Paradigm, Run, Scale, UserError
 from harness.run_inputs import run_styles, run_suites
-from harness.scales import model_folder
+from harness.scales import PLAIN, model_folder
 
 MANY = 2**20  # presentations, to learn what an update is made of
 TRANSFORMERS = "transformers"
@@ -110,7 +110,7 @@ def way_of(paradigm: Paradigm, scale: Scale, model: Shape, cards: Hardware) -> W
     mine = max(1, update // devices)
     micro = min(scale.micro_batch or mine, mine)
     new = scale.decodings[paradigm.style.name].max_new_tokens
-    together = min(group, micro) if shares_prefix(paradigm) else 1
+    together = min(group, micro) if shares_prefix(paradigm, scale) else 1
     rows, row = math.ceil(micro / together), scale.max_prompt_tokens + together * new
     adapter = paradigm.adapter
     pictures = math.ceil(_rollout_batch(paradigm, scale) / devices)
@@ -130,9 +130,9 @@ def way_of(paradigm: Paradigm, scale: Scale, model: Shape, cards: Hardware) -> W
     )
 
 
-def shares_prefix(paradigm: Paradigm) -> bool:
+def shares_prefix(paradigm: Paradigm, scale: Scale) -> bool:
     """Whether the replies to a prompt are scored in one sequence: such a learner obeys the layout of attention."""
-    return "attention" in paradigm.learner.obeys
+    return "attention" in paradigm.learner.obeys and scale.attention != PLAIN
 
 
 def judges(paradigm: Paradigm) -> bool:
@@ -200,7 +200,7 @@ def _step(lengths: Lengths, run: Run, price: Price) -> float:
     passes = Passes(plain=plain, frozen=way.adapter > 0, half=way.half)
     cards = _of_cards(price.hardware, way.devices)
     seconds = compute.seconds(
-        cards, compute.trained(price.shape, lengths, prompts, group, passes, shares_prefix(paradigm))
+        cards, compute.trained(price.shape, lengths, prompts, group, passes, shares_prefix(paradigm, scale))
     )
     if work.rollouts:
         batch = _at_once(price, way.replies, price.given, way.at_once)

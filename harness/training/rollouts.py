@@ -26,7 +26,8 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from harness.asking.engines.pictures import plain_picture
-from harness.asking.engines.transformers import declared_ends, forbidden_tokens
+from harness.asking.engines.prompts import picture_size
+from harness.asking.engines.transformers import declared_ends, forbidden_tokens, load_processor
 from harness.core import Job, UserError, digest
 from harness.lora import base_of, is_adapter
 from harness.training.adapters import is_adapted, summed_weights
@@ -42,7 +43,7 @@ def rollout_settings(job: Job, processor: Any) -> dict[str, Any]:
         UserError: where vLLM is wanted and not installed.
     """
     scale = job.scale
-    forbidden = forbidden_tokens(processor.tokenizer)
+    forbidden = forbidden_tokens(processor)
     if scale.rollout_engine == "transformers":
         # Replaces TRL's own list, which is the picture token alone; ours holds it and the other vision marks.
         return {"use_vllm": False, "generation_kwargs": {"suppress_tokens": forbidden}}
@@ -189,7 +190,7 @@ def _model(job: Job) -> dict[str, Any]:
         "load_format": "safetensors",
         "generation_config": "vllm",
         "enforce_eager": not torch.cuda.is_available(),  # compiling for a CPU takes minutes
-        "mm_processor_kwargs": {"size": {"shortest_edge": scale.min_pixels, "longest_edge": scale.max_pixels}},
+        "mm_processor_kwargs": picture_size(load_processor(job.model, scale), scale),
         "limit_mm_per_prompt": {"image": max(1, *(len(example.images) for _, example in job.examples)), "video": 0},
     }
 

@@ -61,7 +61,7 @@ class Endpoint:
         self.url, self._key, self.scale = url.rstrip("/"), key, scale
         self.serves = serves or weights_digest(folder)
         self.processor = load_processor(folder, scale)
-        bias = {str(number): -100 for number in forbidden_tokens(self.processor.tokenizer)}
+        bias = {str(number): -100 for number in forbidden_tokens(self.processor)}
         ends = declared_ends(folder, self.processor.tokenizer)
         self.settings = {**NEUTRAL, "model": self.serves, "logit_bias": bias, "stop_token_ids": ends}
         self.check()

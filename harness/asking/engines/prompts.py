@@ -75,6 +75,12 @@ def read(processor: Any, texts: Sequence[str], pictures: Sequence[Sequence[Any]]
     return processor(text=list(texts), images=images, add_special_tokens=False, **options)
 
 
+def picture_size(processor: Any, scale: Scale) -> dict[str, Any]:
+    """The settings of an image processor that give pictures the scale's size; none where a model has its own."""
+    pixels = {"shortest_edge": scale.min_pixels, "longest_edge": scale.max_pixels}
+    return {"size": pixels} if takes_any_size(processor) else {}
+
+
 def takes_any_size(processor: Any) -> bool:
     """Whether its pictures keep their shape between two numbers of pixels, as Qwen-VL's; others have their own."""
     size = dict(getattr(processor.image_processor, "size", None) or {})

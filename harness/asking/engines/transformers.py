@@ -10,7 +10,7 @@ from typing import Any
 from harness.asking.engines import Generation, Prompt
 from harness.asking.engines.kinds import TRANSFORMERS
 from harness.asking.engines.memory import keep_freed_memory
-from harness.asking.engines.prompts import Prompts, takes_any_size
+from harness.asking.engines.prompts import Prompts, picture_size
 from harness.core import Decoding, Scale, UserError
 from harness.lora import base_of, is_adapter, merged
 
@@ -27,8 +27,8 @@ def load_processor(folder: Path, scale: Scale) -> Any:
     from transformers import AutoProcessor
 
     processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    if takes_any_size(processor):
-        processor.image_processor.size = {"shortest_edge": scale.min_pixels, "longest_edge": scale.max_pixels}
+    for name, value in picture_size(processor, scale).items():
+        setattr(processor.image_processor, name, value)
     if processor.tokenizer.pad_token is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
     processor.tokenizer.padding_side = "left"
@@ -80,6 +80,7 @@ def declared_ends(folder: Path, tokenizer: Any) -> list[int]:
     """``end_tokens`` of the model in a folder that is not loaded."""
     from transformers import AutoConfig, GenerationConfig
 
+    folder = base_of(folder) if is_adapter(folder) else folder
     if (folder / "generation_config.json").is_file():
         return _ends(GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id, tokenizer)
     config = AutoConfig.from_pretrained(folder, local_files_only=True)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from harness.asking.engines.endpoint import Endpoint
 from harness.asking.engines.kinds import VLLM
+from harness.asking.engines.prompts import picture_size
+from harness.asking.engines.transformers import load_processor
 from harness.asking.engines.whole import whole_model
 from harness.core import Scale, UserError
 from harness.outside import Outside
@@ -146,7 +148,7 @@ class VllmEngine(Endpoint):
 def options(folder: Path, scale: Scale, serves: str, port: int, devices: int) -> list[str]:
     """The server's options: nothing that moves a reply is left to the model's folder or to vLLM."""
     longest = scale.max_prompt_tokens + max(decoding.max_new_tokens for decoding in scale.decodings.values())
-    size = {"size": {"shortest_edge": scale.min_pixels, "longest_edge": scale.max_pixels}}
+    size = picture_size(load_processor(folder, scale), scale)
     given = {
         "--model": str(folder), "--served-model-name": serves, "--host": "127.0.0.1", "--port": str(port),
         "--dtype": scale.precision, "--max-model-len": str(longest), "--seed": "0", "--load-format": "safetensors",

@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness.core import UserError, slug
+from harness.results.cells import csv_text
 from harness.store import disk
 
+Numbers = Mapping[str, "str | int | float | None"]
+
 COLUMN = 3.25  # inches: one column of a two-column page
+WIDTHS = {"column": COLUMN, "double": 6.875}
 INK = "#222222"
 FAINT = "#6b6b6b"
 _LOOK = {
@@ -41,14 +45,14 @@ _LOOK = {
 
 
 @contextmanager
-def page(height: float) -> Iterator[Any]:
-    """An empty figure of column width and ``height`` inches, within the look of all figures."""
+def page(height: float, width: str = "column") -> Iterator[Any]:
+    """An empty figure as wide as one column or both, and ``height`` inches high, within the look of all figures."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_LOOK}):
-        figure = Figure(figsize=(COLUMN, height), layout="constrained")
+        figure = Figure(figsize=(WIDTHS[width], height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
 
@@ -100,13 +104,19 @@ def headline(figure: Any, title: str, detail: str) -> None:
     figure.suptitle(f"{title}\n{detail}", x=0.01, ha="left", fontsize=7, linespacing=1.35)
 
 
-def save(figure: Any, out: Path, *names: str | None) -> list[Path]:
-    """Write the figure as PDF and PNG (300 dots per inch), called by the names; equal figures give equal bytes.
+def save(
+    figure: Any, out: Path, *names: str | None, numbers: Sequence[Numbers] = (), width: str = "column"
+) -> list[Path]:
+    """Write the figure as PDF and PNG (300 dots per inch) and its numbers as CSV; equal figures give equal bytes.
+
+    Files are called by the names, and by the width where it is not one column. The rows of ``numbers`` have the same
+    columns; fractions, empty where undefined.
 
     Raises:
         UserError: where a name could be a path; most come from files.
     """
-    stem = "-".join(slug(name) for name in names if name is not None)
+    words = (*names, None if width == "column" else width)
+    stem = "-".join(slug(name) for name in words if name is not None)
     paths = []
     with disk.refusing_disk_faults(out):
         for kind, metadata in (("pdf", {"CreationDate": None, "Producer": None}), ("png", {"Software": None})):
@@ -114,6 +124,9 @@ def save(figure: Any, out: Path, *names: str | None) -> list[Path]:
             figure.savefig(target, format=kind, dpi=300, metadata=metadata)
             paths.append(out / f"{stem}.{kind}")
             disk.write(paths[-1], target.getvalue())
+        if numbers:
+            paths.append(out / f"{stem}.csv")
+            disk.write(paths[-1], csv_text(list(numbers[0]), [list(row.values()) for row in numbers]).encode())
     return paths
 
 
@@ -123,10 +136,11 @@ def command(draw: Callable[..., list[Path]], arguments: Sequence[str] | None = N
     parser.add_argument("runs", nargs="*", metavar="RUN_ID", help="published runs; none: the largest comparable group")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of published runs")
     parser.add_argument("--out", type=Path, default=Path("results/figures"), help="folder to write to")
+    parser.add_argument("--width", choices=WIDTHS, default="column", help="one column of a page, or both")
     parser.add_argument("--scale", help="draw the runs of this scale; the files' names end in it")
     asked = parser.parse_args(arguments)
     try:
-        paths = draw(asked.results, asked.out, asked.runs, scale=asked.scale)
+        paths = draw(asked.results, asked.out, asked.runs, scale=asked.scale, width=asked.width)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -136,5 +150,6 @@ def command(draw: Callable[..., list[Path]], arguments: Sequence[str] | None = N
 
 
 __all__ = [
-    "COLUMN", "FAINT", "INK", "command", "contrast", "headline", "ink_on", "label", "page", "palette", "save",
+    "COLUMN", "FAINT", "INK", "WIDTHS", "Numbers", "command", "contrast", "headline", "ink_on", "label", "page",
+    "palette", "save",
 ]  # fmt: skip

@@ -8,9 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from harness.core import UserError, slug
+from harness.results.arms import Arm, arm_of
+from harness.results.marks import read_marks
 from harness.results.matrix import AccuracyMatrix
-from harness.results.published import PublishedRun, published
+from harness.results.published import RUNS, PublishedRun, published
 from paper_figures.page import label
+
+ORDER = ("sft", "sft-cot", "mtl", "rft", "rft-rloo", "rft-remax", "rft-nokl", "rft-nocot", "rif-rft")
 
 
 def select(results: Path, runs: Sequence[str] = (), scale: str | None = None) -> list[PublishedRun]:
@@ -121,9 +125,26 @@ def place(runs: Sequence[PublishedRun]) -> str:
     return f"{label(runs[0].stream, 13)} stream, {label(runs[0].scale, 13)} scale"
 
 
+def scored(results: Path, runs: Sequence[PublishedRun], style: str = "") -> Arm:
+    """The runs of one paradigm with the scores of their items, which intervals are made of; in their own style or one.
+
+    Raises:
+        UserError: where a run lacks its marks.
+    """
+    return arm_of(runs, [read_marks(results / RUNS / run.id) for run in runs], style)
+
+
+def in_order(found: dict[str, list[PublishedRun]]) -> dict[str, list[PublishedRun]]:
+    """Paradigms in the order in which every figure shows them."""
+    names = sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+    return {name: found[name] for name in names}
+
+
 def seeds(runs: Sequence[PublishedRun]) -> str:
     """How many seeds, in words."""
     return f"seed {runs[0].seed}" if len(runs) == 1 else f"mean of {len(runs)} seeds"
 
 
-__all__ = ["arms", "by_paradigm", "exact", "mean", "over_seeds", "percent", "place", "seeds", "select"]
+__all__ = [
+    "arms", "by_paradigm", "exact", "in_order", "mean", "over_seeds", "percent", "place", "scored", "seeds", "select",
+]  # fmt: skip

@@ -12,14 +12,18 @@ from typing import Any
 from harness.core import UserError
 from harness.results.published import PublishedRun
 from paper_figures.page import FAINT, INK, command, headline, label, page, palette, save
-from paper_figures.selection import by_paradigm, mean, over_seeds, percent, place, select
+from paper_figures.selection import by_paradigm, in_order, mean, over_seeds, percent, place, select
 
-ORDER = ("sft", "sft-cot", "mtl", "rft", "rft-rloo", "rft-remax", "rft-nokl", "rft-nocot", "rif-rft")
 MARKERS = ("s", "o", "^", "D")
 
 
 def draw(
-    results: Path, out: Path, runs: Sequence[str] = (), style: str | None = None, scale: str | None = None
+    results: Path,
+    out: Path,
+    runs: Sequence[str] = (),
+    style: str | None = None,
+    scale: str | None = None,
+    width: str = "column",
 ) -> list[Path]:
     """One panel per suite: after the last stage less before the first, each paradigm's seeds and their mean.
 
@@ -30,15 +34,14 @@ def draw(
     Raises:
         UserError: where the stream watches no suite, or a run lacks a suite's cell in the style.
     """
-    found = by_paradigm(select(results, runs, scale))
-    names = sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
-    chosen = {name: found[name] for name in names}
+    chosen = in_order(by_paradigm(select(results, runs, scale)))
+    names = list(chosen)
     some = chosen[names[0]]
     suites = some[0].suites
     if not suites:
         raise UserError(f"the {some[0].stream} stream watches no general suite: draw runs of a stream that does")
     styles = [style] if style else _styles(chosen)
-    with page(1.15 + 0.12 * len(styles) * len(names)) as figure:
+    with page(1.15 + 0.12 * len(styles) * len(names), width) as figure:
         panels = figure.subplots(1, len(suites), sharex=True, sharey=True, squeeze=False)[0]
         for suite, axes in enumerate(panels):
             bases = [_panel(axes, suite, chosen, name, n, len(styles)) for n, name in enumerate(styles)]
@@ -51,7 +54,29 @@ def draw(
         )
         detail = f"base (%): {' / '.join(styles)}; points: seeds; bar: their mean"
         headline(figure, f"General suites: {place(some)}", detail)
-        return save(figure, out, "suites", style, scale)
+        numbers = _numbers(chosen, suites, styles)
+        return save(figure, out, "suites", style, scale, numbers=numbers, width=width)
+
+
+def _numbers(
+    chosen: dict[str, list[PublishedRun]], suites: Sequence[str], styles: Sequence[str]
+) -> list[dict[str, str | int | float | None]]:
+    """A row for each suite, paradigm, style and seed."""
+    return [
+        {
+            "suite": suite,
+            "paradigm": name,
+            "style": style,
+            "seed": run.seed,
+            "base": float(base),
+            "change": float(change),
+        }
+        for number, suite in enumerate(suites)
+        for name, same in chosen.items()
+        for style in styles
+        for run in same
+        for base, change in [_change(run, number, style)]
+    ]
 
 
 def _styles(chosen: dict[str, list[PublishedRun]]) -> list[str]:

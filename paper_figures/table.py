@@ -24,8 +24,10 @@ METRICS = (
 )
 
 
-def draw(results: Path, out: Path, runs: Sequence[str] = (), scale: str | None = None) -> list[Path]:
-    """Write ``table.md`` for the largest group of published runs; ``runs`` is not used, a mean wants all seeds.
+def draw(
+    results: Path, out: Path, runs: Sequence[str] = (), scale: str | None = None, width: str = "column"
+) -> list[Path]:
+    """Write ``table.md`` for the largest group of published runs; a mean wants all seeds, so ``runs`` is not used.
 
     With ``scale`` the runs of that scale are taken, and the file is ``table-<scale>.md``.
 

@@ -1,4 +1,4 @@
-"""Published runs that no model made: run.json and cells.csv as figures and tables read them, scores from a seed."""
+"""Published runs that no model made: run.json, cells.csv and marks as figures read them, scores from a seed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from baselines.rft import RFT
+import pyarrow
+import pyarrow.parquet
+
+from baselines.rft import RFT, RFT_NOKL
 from baselines.sft import MTL, SFT
 from harness.asking.styles import COT, DIRECT
 from harness.core import Cell, Paradigm, Run, Stream, plain
@@ -40,14 +43,19 @@ def published_run(
     run = Run(paradigm=paradigm, stream=stream, scale=replace(TWIN, name=scale, test_items=items), seed=seed)
     name = run_id(run)
     stages = paradigm.stages(stream)
-    cells = []
+    cells, marks = [], []
     for index, stage in enumerate(("base", *(stage.name for stage in stages))):
         for task in (*stream.tasks, *stream.general):
             for style in (DIRECT, COT):
                 rng = Random(f"{task}/{style.name}" if index == 0 else f"{name}/{index}/{task}/{style.name}")
                 trained = any(task in one.tasks for one in stages[:index])
                 level = (0.8 if trained else 0.4) + drift * index * (task in stream.general)
-                right = sum(rng.random() < level for _ in range(items))
+                scores = [float(rng.random() < level) for _ in range(items)]
+                right = int(sum(scores))
+                marks += [
+                    (index, task, style.name, f"{task}-{item}", f"{task}-{item // 2}", "", score, False)
+                    for item, score in enumerate(scores)
+                ]
                 cells.append(
                     Cell(
                         run=name, stage=index, stage_name=stage, task=task, style=style.name, decoding="greedy-8",
@@ -65,7 +73,10 @@ def published_run(
     folder.mkdir(parents=True)
     (folder / "run.json").write_bytes(dump(plain(record)))
     (folder / "cells.csv").write_text(write_cells(cells))
+    names = ("stage", "task", "style", "example", "group", "read", "score", "malformed")
+    table = pyarrow.table(dict(zip(names, zip(*marks, strict=True), strict=True)))
+    pyarrow.parquet.write_table(table, folder / "marks.parquet")
     return name
 
 
-__all__ = ["LONG", "MTL", "RFT", "SFT", "SHORT", "published_run"]
+__all__ = ["LONG", "MTL", "RFT", "RFT_NOKL", "SFT", "SHORT", "published_run"]

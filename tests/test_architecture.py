@@ -207,7 +207,7 @@ FLAGS = {
     "submit": ["folder", "--check", "--results", "--data", "--plugin"],
     "compare": ["one", "other", "--metric", "--margin", "--style", "--intersect", "--out", "--results"],
     "metrics": ["run", "--style", "--out", "--results"],
-    "figures": ["name", "--results", "--out", "--scale"],
+    "figures": ["name", "--results", "--out", "--scale", "--width"],
     "export": ["--task", "--format", "--out", "--style", "--split", "--limit", "--data", "--plugin"],
     "sweep": ["file", "--executor", "--out", "--plan", "--status"],
     "runs list": ["--out"],

@@ -296,3 +296,15 @@ def test_results_are_no_folder(harness, tmp_path, place):
     refused(harness("figures", "table", "--results", place))
     assert sorted(tmp_path.iterdir()) == before
     assert (tmp_path / "a file").read_text() == "mine"
+
+
+def test_all_figures_leave_out_what_lacks_runs_and_name_it(harness, tmp_path):
+    from tests.fake_published import SFT, published_run
+
+    published_run(tmp_path / "results", SFT)
+    code, _, err = harness("figures", "--results", str(tmp_path / "results"), "--width", "double")
+    assert code == 0
+    assert "left out: ablation (an ablation compares rft with a variant" in err
+    assert (tmp_path / "results/figures/matrix-sft-double.png").is_file()
+    refused(harness("figures", "ablation", "--results", str(tmp_path / "results")), "publish a run of both")
+    refused(harness("figures", "--width", "wide"), "--width 'wide' is unknown: use column or double")

@@ -9,7 +9,7 @@ import pytest
 
 from harness.core import UserError
 from paper_figures import FIGURES, matrix, page, selection, stages, suites
-from tests.fake_published import RFT, SFT, SHORT, published_run
+from tests.fake_published import RFT, RFT_NOKL, SFT, SHORT, published_run
 
 HOSTILE = [
     "x/../../../y",
@@ -78,16 +78,19 @@ def test_the_longest_names_leave_room_for_the_figure(name, tmp_path, monkeypatch
     for paradigm in (SFT, RFT):
         published_run(tmp_path, replace(paradigm, name=long[paradigm.name]), stream=stream)
     module = importlib.import_module(FIGURES[name])
+    if name == "ablation":  # it knows its paradigms by their names
+        for paradigm in (RFT, RFT_NOKL):
+            published_run(tmp_path, paradigm, stream=stream)
     monkeypatch.setattr(selection, "slug", lambda name: name)
     options = {"names": tuple(long.values())} if name == "stages" else {}
     sizes = []
 
-    def keep(figure, out, *names):
+    def keep(figure, out, *names, **rest):
         figure.draw_without_rendering()
         assert figure._suptitle.get_window_extent().x1 <= figure.bbox.x1 + 1
         sizes.extend(axes.get_window_extent().width / figure.bbox.width for axes in figure.axes)
         return []
 
-    monkeypatch.setattr(module, "save", keep)
+    monkeypatch.setattr(matrix if name == "changes" else module, "save", keep)
     module.draw(tmp_path, tmp_path, **options)
     assert min(sizes) > 0.2

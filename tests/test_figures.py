@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from harness.asking.styles import DIRECT
 from harness.core import UserError
-from harness.results.cells import read_cells, write_cells
-from paper_figures import FIGURES, matrix, page, stages, suites, table
+from harness.results.cells import csv_rows, read_cells, write_cells
+from paper_figures import FIGURES, changes, matrix, page, stages, suites, table
 from paper_figures.selection import by_paradigm, exact, mean, over_seeds, percent, select
-from tests.fake_published import LONG, MTL, RFT, SFT, SHORT, published_run
+from tests.fake_published import LONG, MTL, RFT, RFT_NOKL, SFT, SHORT, published_run
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,7 @@ def whole(tmp_path_factory) -> Path:
         published_run(folder, SFT, seed=seed, drift=-0.1)
         published_run(folder, RFT, seed=seed)
     published_run(folder, MTL)
+    published_run(folder, RFT_NOKL)
     return folder
 
 
@@ -45,35 +46,43 @@ def named(results: Path, paradigm: str, seed: int = 0) -> str:
     return path.name
 
 
+def drawer(name: str):
+    """The module that writes a figure's files."""
+    return importlib.import_module(FIGURES["matrix" if name == "changes" else name])
+
+
 def words_of(module, results, out, monkeypatch, *arguments, **options) -> list[str]:
     """Every text of every figure that a script draws."""
     from matplotlib.text import Text
 
     found = []
 
-    def keep(figure, out, *names):
+    def keep(figure, out, *names, **rest):
         figure.draw_without_rendering()
         found.extend(text.get_text() for text in figure.findobj(Text) if text.get_visible())
         return []
 
-    monkeypatch.setattr(module, "save", keep)
+    monkeypatch.setattr(matrix if module is changes else module, "save", keep)
     module.draw(results, out, *arguments, **options)
     return found
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_written_as_pdf_and_png_and_repeats_to_the_byte(name, results, tmp_path):
+def test_a_figure_is_written_with_its_numbers_and_repeats_to_the_byte(name, results, tmp_path):
     from PIL import Image
 
     draw = importlib.import_module(FIGURES[name]).draw
     first, second = draw(results, tmp_path / "a"), draw(results, tmp_path / "b")
-    assert {path.suffix for path in first} == {".pdf", ".png"}
+    assert {path.suffix for path in first} == {".pdf", ".png", ".csv"}
     for one, two in zip(first, second, strict=True):
         assert one.name == two.name
         assert one.read_bytes() == two.read_bytes()
     for path in first:
         if path.suffix == ".pdf":
             assert b"/CreationDate" not in path.read_bytes()
+            assert b"/FontFile2" in path.read_bytes(), "the fonts are embedded"
+        elif path.suffix == ".csv":
+            assert len(csv_rows(path)) > 1
         else:
             with Image.open(path) as picture:
                 assert picture.width == round(300 * page.COLUMN)
@@ -94,13 +103,14 @@ def seven(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("width", page.WIDTHS)
 @pytest.mark.parametrize("name", FIGURES)
-def test_no_text_is_small_cut_off_or_on_top_of_another(name, seven, tmp_path, monkeypatch):
+def test_no_text_is_small_cut_off_or_on_top_of_another(name, width, seven, tmp_path, monkeypatch):
     from matplotlib.text import Text
 
     module = importlib.import_module(FIGURES[name])
 
-    def measure(figure, out, *names):
+    def measure(figure, out, *names, **rest):
         figure.draw_without_rendering()
         page_box = figure.bbox
         # an empty string, and a tick beyond the limits of its axis, is not drawn
@@ -130,8 +140,8 @@ def test_no_text_is_small_cut_off_or_on_top_of_another(name, seven, tmp_path, mo
             yield tick.label1, visible and tick.label1.get_visible()
             yield tick.label2, visible and tick.label2.get_visible()
 
-    monkeypatch.setattr(module, "save", measure)
-    module.draw(seven, tmp_path)
+    monkeypatch.setattr(drawer(name), "save", measure)
+    module.draw(seven, tmp_path, width=width)
 
 
 def test_the_heat_map_shows_the_run_in_percent(results, tmp_path, monkeypatch):
@@ -148,7 +158,7 @@ def test_the_heat_map_shows_the_run_in_percent(results, tmp_path, monkeypatch):
 
 def test_without_names_there_is_a_heat_map_of_each_paradigm(results, tmp_path):
     names = [path.name for path in matrix.draw(results, tmp_path) if path.suffix == ".pdf"]
-    assert names == ["matrix-mtl.pdf", "matrix-rft.pdf", "matrix-sft.pdf"]
+    assert names == ["matrix-mtl.pdf", "matrix-rft.pdf", "matrix-rft-nokl.pdf", "matrix-sft.pdf"]
 
 
 def test_a_cell_that_was_not_observed_is_a_dash_and_not_a_zero(results, tmp_path, monkeypatch):
@@ -170,30 +180,23 @@ def test_folding_over_seeds_needs_every_seed(results):
 
 def test_the_stages_figure_says_what_its_band_is(results, tmp_path, monkeypatch):
     words = words_of(stages, results, tmp_path, monkeypatch)
-    assert any("band: min to max" in text for text in words)
-    assert {"sft, direct style\n(2 seeds)", "rft, cot style\n(2 seeds)"} <= set(words)
-    words = words_of(stages, results, tmp_path, monkeypatch, [named(results, "sft"), named(results, "rft")])
-    assert not any("band" in text for text in words)
+    assert any("band: 95% interval" in text for text in words)
+    assert {"sft, direct style\n(2 seeds)", "rft, cot style\n(2 seeds)", "sft, cot style"} <= set(words)
 
 
-def test_lines_of_the_stages_figure_are_the_means(results, tmp_path, monkeypatch):
-    drawn = {}
-
-    def keep(figure, out, *names):
-        drawn.update({line.get_label().split(",")[0]: list(line.get_ydata()) for line in figure.axes[0].get_lines()})
-        return []
-
-    monkeypatch.setattr(stages, "save", keep)
-    stages.draw(results, tmp_path)
+def test_lines_of_the_stages_figure_are_the_means_within_their_bands(results, tmp_path):
+    path = next(path for path in stages.draw(results, tmp_path) if path.suffix == ".csv")
     runs = by_paradigm(select(results))["rft"]
-    expected = [100 * sum(run.matrix().scores[i][0] for run in runs) / 2 for i in range(3)]
-    assert drawn["rft"] == pytest.approx(expected)
+    rows = [row for row in csv_rows(path) if (row["paradigm"], row["style"], row["task"]) == ("rft", "cot", "gqa")]
+    expected = [sum(run.matrix().scores[i][0] for run in runs) / 2 for i in range(3)]
+    assert [float(row["score"]) for row in rows] == pytest.approx(expected)
+    assert all(float(row["low"]) < float(row["score"]) < float(row["high"]) for row in rows)
 
 
 def test_suites_show_each_seeds_change_in_both_styles(results, tmp_path, monkeypatch):
     drawn = {}
 
-    def keep(figure, out, *names):
+    def keep(figure, out, *names, **rest):
         for line in figure.axes[0].get_lines():
             if len(line.get_xdata()) and line.get_marker() in suites.MARKERS:
                 drawn.setdefault(line.get_marker(), []).append(list(line.get_xdata()))
@@ -203,7 +206,7 @@ def test_suites_show_each_seeds_change_in_both_styles(results, tmp_path, monkeyp
     suites.draw(results, tmp_path)
     runs = by_paradigm(select(results))
     for marker, style in zip(suites.MARKERS, ("cot", "direct"), strict=False):
-        tables = [[run.matrix(style).general for run in runs[name]] for name in ("sft", "mtl", "rft")]
+        tables = [[run.matrix(style).general for run in runs[name]] for name in ("sft", "mtl", "rft", "rft-nokl")]
         wanted = [[100 * (table[-1][0] - table[0][0]) for table in same] for same in tables]
         assert [pytest.approx(points) for points in wanted] == drawn[marker]
 
@@ -211,7 +214,7 @@ def test_suites_show_each_seeds_change_in_both_styles(results, tmp_path, monkeyp
 def test_equal_differences_of_suites_are_equally_long(seven, tmp_path, monkeypatch):
     limits = []
 
-    def keep(figure, out, *names):
+    def keep(figure, out, *names, **rest):
         limits.extend((axes.get_xlim(), axes.get_position().width) for axes in figure.axes)
         for axes in figure.axes:
             low, high = axes.get_xlim()
@@ -237,7 +240,7 @@ def test_a_scale_is_drawn_beside_the_largest_group(results, tmp_path):
     assert {run.scale for run in select(results)} == {"twin"}
     assert {run.scale for run in select(results, scale="twin-long")} == {"twin-long"}
     names = [path.name for path in stages.draw(results, tmp_path, scale="twin-long")]
-    assert names == ["stages-crossed-twin-long.pdf", "stages-crossed-twin-long.png"]
+    assert names == [f"stages-crossed-twin-long.{kind}" for kind in ("pdf", "png", "csv")]
     assert next(path.name for path in stages.draw(results, tmp_path)) == "stages-sft-rft.pdf"
     (path,) = table.draw(results, tmp_path, scale="twin-long")
     assert path.name == "table-twin-long.md"
@@ -290,7 +293,7 @@ def test_a_figure_is_a_script(results, tmp_path):
     arguments = [sys.executable, "-m", "paper_figures.matrix", "--results", str(results), "--out", str(tmp_path / "o")]
     name = named(results, "sft")
     done = subprocess.run([*arguments, name], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(tmp_path / "o" / f"matrix-{name}.{kind}") for kind in ("pdf", "png")]
+    assert done.stdout.split() == [str(tmp_path / "o" / f"matrix-{name}.{kind}") for kind in ("pdf", "png", "csv")]
     assert page.command(matrix.draw, ["nobody", "--results", str(results)]) == 2
 
 
@@ -332,19 +335,19 @@ def test_a_mean_is_exact_and_its_halves_go_to_the_even(pairs, seeds):
     assert abs(int(percent(wanted)) - 100 * wanted) <= Fraction(1, 2)
 
 
-def test_text_can_be_read_on_every_colour(results, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("drawn", "shades"), [(matrix, "Blues"), (changes, "RdBu")])
+def test_text_can_be_read_on_every_colour(results, tmp_path, monkeypatch, drawn, shades):
     import matplotlib
     from matplotlib.patches import Rectangle
 
-    shades = matplotlib.colormaps["Blues"]
-    colours = [shades(n / 255) for n in range(256)]
+    colours = [matplotlib.colormaps[shades](n / 255) for n in range(256)]
     colours += [(r / 8, g / 8, b / 8) for r in range(9) for g in range(9) for b in range(9)]
     assert all(page.contrast(page.ink_on(colour), colour) >= 4.5 for colour in colours)
     assert page.contrast("#777777", "white") == pytest.approx(4.478, abs=1e-3)
     assert min(page.contrast(ink, "white") for ink in (page.INK, page.FAINT)) >= 4.5
     seen = []
 
-    def keep(figure, out, *names):
+    def keep(figure, out, *names, **rest):
         figure.draw_without_rendering()
         (axes,) = figure.axes
         squares = [patch for patch in axes.patches if isinstance(patch, Rectangle) and patch.get_facecolor()[3]]
@@ -354,8 +357,8 @@ def test_text_can_be_read_on_every_colour(results, tmp_path, monkeypatch):
         return []
 
     monkeypatch.setattr(matrix, "save", keep)
-    matrix.draw(results, tmp_path)
-    assert len(seen) == 2 * 3 * 3 + 2 * 3
+    drawn.draw(results, tmp_path)
+    assert len(seen) == (3 * 3 * 3 + 2 * 3) * (1 if drawn is matrix else len(changes.KINDS))
     assert min(seen) >= 4.5
 
 

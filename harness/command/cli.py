@@ -18,6 +18,7 @@ from harness.command.board import leaderboard_command
 from harness.command.compare import compare_command
 from harness.command.data import data_app
 from harness.command.export import export_command
+from harness.command.figures import figures_command
 from harness.command.flags import (
     LIMITS,
     RESULTS,
@@ -67,6 +68,7 @@ app.add_typer(data_app, name="data")
 app.command("export")(export_command)
 app.command("plan")(plan_command)
 app.command("compare")(compare_command)
+app.command("figures")(figures_command)
 app.command("metrics")(metrics_command)
 app.command("score")(score_command)
 app.command("submit")(submit_command)
@@ -220,29 +222,6 @@ def remark_command(
         print(f"marked {cells} cells of {folder.name} by {scorer}: see {published.table_of(published.CELLS, scorer)}")
     else:
         print(f"marked {cells} cells of {folder.name} again: {changed} of them changed")
-
-
-@app.command("figures")
-def figures_command(
-    name: Annotated[str | None, typer.Argument(help="One figure's name; all of them without it.")] = None,
-    results: ResultsFlag = RESULTS,
-    out: Annotated[Path | None, typer.Option("--out", help="Where the files go; results/figures without it.")] = None,
-    scale: Annotated[str | None, typer.Option("--scale", help="Draw this scale's runs; the names end in it.")] = None,
-) -> None:
-    """Draw the figures and the table of the published results."""
-    import importlib
-
-    from harness.command import check
-
-    papers = importlib.import_module("paper_figures")
-    known = {**papers.FIGURES, **papers.TABLES}
-    if name is not None and name not in known:
-        raise UserError(f"unknown figure {name!r}: use one of {', '.join(sorted(known))}")
-    target = out or results / "figures"
-    check.writable(target)
-    for figure in [name] if name else sorted(known):
-        for path in importlib.import_module(known[figure]).draw(results, target, scale=scale):
-            print(path)
 
 
 @runs_app.command("list")

@@ -155,6 +155,18 @@ def differences(one: Arm, other: Arm, names: Sequence[str] = (), *, level: float
     return {name: resampled.estimate(name, level=level) for name in names or ALL}
 
 
+def cell_estimates(arm: Arm, *, level: float = LEVEL) -> tuple[tuple[Estimate | None, ...], ...]:
+    """The arm's mean over seeds of every cell of its tasks, [stage incl. base, task], each with its interval."""
+    resampled = resample(arm)
+    return tuple(
+        tuple(
+            None if value is None or drawn is None else _estimate([Side.of(value, drawn)], level)
+            for value, drawn in zip(values, replicates, strict=True)
+        )
+        for values, replicates in zip(resampled.whole[0].scores, resampled.drawn[0].scores, strict=True)
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Side:
     """A metric of one arm: its ``values`` by seed, [seed], and their replicates, [replicate, seed]."""
@@ -217,5 +229,6 @@ def _seeds_part(sides: Sequence[Side], whole: Any) -> tuple[float, float, Seeds]
 
 
 __all__ = [
-    "LEVEL", "POWER", "REPLICATES", "Estimate", "Resampled", "Side", "differences", "estimates", "resample",
+    "LEVEL", "POWER", "REPLICATES", "Estimate", "Resampled", "Side", "cell_estimates", "differences", "estimates",
+    "resample",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from math import comb
 from pathlib import Path
@@ -149,7 +150,7 @@ def test_a_run_and_itself_are_equivalent_by_the_command(harness, store) -> None:
     assert out.splitlines()[-1] == f"at a margin of 1 points  equivalent: {words}"
 
 
-def test_metrics_are_named_with_their_definitions_and_given_for_a_run(harness) -> None:
+def test_metrics_are_named_with_their_definitions_and_given_for_a_run(harness, store) -> None:
     code, out, _ = harness("metrics")
     assert code == 0
     for text in ("gain_retained", "mean_{j=1..T-1} (A[T,j] - A[j,j])", "SEFE", "tasks with options", "dose"):
@@ -159,6 +160,10 @@ def test_metrics_are_named_with_their_definitions_and_given_for_a_run(harness) -
     assert "sft, 3 seeds, cot style: percent and points" in out
     row = next(line for line in out.splitlines() if line.strip().startswith("fm_lai_T1"))
     assert row.count("[") == 2
+    code, out, _ = harness("metrics", named(store, "rft-short-twin-s0"))
+    assert code == 0
+    ends = out[out.index("Scores after the last stage") :]
+    assert ends.count("[") == 1 + 3  # two tasks and a suite
 
 
 @pytest.mark.parametrize(
@@ -207,6 +212,34 @@ def test_runs_that_share_a_checkpoint_are_no_replicates_and_a_run_stands_on_one_
     assert any(
         "lacks 1 cells (base/gqa/direct first)" in line for line in notes([lacking], [lacking], (theirs, theirs))
     )
+
+
+def test_a_run_whose_marks_are_not_those_of_its_cells_is_refused(store, tmp_path) -> None:
+    run = next((store / "results" / "runs").glob("sft-*"))
+
+    def damaged(change) -> Path:
+        folder = tmp_path / str(len(list(tmp_path.iterdir()))) / run.name
+        shutil.copytree(run, folder)
+        table = pandas.read_parquet(folder / "marks.parquet")
+        change(table).to_parquet(folder / "marks.parquet")
+        return folder
+
+    def swapped(table: pandas.DataFrame) -> pandas.DataFrame:
+        return table.assign(stage=table["stage"].replace({1: 2, 2: 1}))
+
+    def edited(table: pandas.DataFrame) -> pandas.DataFrame:
+        return table.assign(score=table["score"].where(table.index > 0, 1 - table["score"]))
+
+    refused = {
+        "do not give its cell": [swapped, edited, lambda table: table[table["stage"] < 2]],
+        "an item of a cell twice": [lambda table: pandas.concat([table, table.head(1)])],
+        "empty fields": [lambda table: table.assign(score=table["score"].where(table.index > 0))],
+        "is missing or damaged": [lambda table: table.drop(columns="group")],
+    }
+    for said, changes in refused.items():
+        for change in changes:
+            with pytest.raises(UserError, match=said):
+                side(str(damaged(change)), "", store / "runs", store / "results")
 
 
 def test_a_table_of_marks_is_an_arm(store, tmp_path, harness) -> None:

@@ -150,6 +150,14 @@ def test_the_replicates_of_all_items_once_are_the_cells():
     assert mean["churn"] == pytest.approx(abs(changes(of)).mean())
     assert compute_all(a)["backward_transfer"] == pytest.approx(mean["backward_transfer"])
     drawn = resample(of, replicates=500)
+    cell = drawn.cell(2, "pathvqa")
+    assert cell.value == pytest.approx(a.scores[2][1])
+    tasks = tuple(replace(c, scores=c.scores[:1], malformed=None) for c in of.tasks)
+    only = replace(of, seeds=of.seeds[:1], tasks=tasks, suites=())
+    single = resample(only, replicates=2000).cell(2, "pathvqa")
+    share = single.value
+    assert single.error == pytest.approx((share * (1 - share) / 150) ** 0.5, rel=0.08)
+    assert resample(of, of).cell(2, "pathvqa").error == 0.0
     assert numpy.mean(drawn.drawn[0].scores[2][1]) == pytest.approx(a.scores[2][1], abs=0.01)
 
 

@@ -11,7 +11,8 @@ from harness.command.flags import RESULTS, RUNS, OutFlag, ResultsFlag
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.results.arms import Arm
+    from harness.results.arms import Arm, Column
+    from harness.results.stats import Resampled
 
 DOSE = ("dose", "sum of the learning rates over a stage's updates", "-", "what was spent", "defined here; costs.json")
 
@@ -79,6 +80,22 @@ def values(screen: Console, arm: Arm, said: list[str]) -> None:
     show(screen, f"{arm.name}, {seeds}, {arm.style} style: percent and points", table)
     screen.print("by noise alone: what a metric with a peak would be, had every task kept its level", soft_wrap=True)
     show(screen, "Task by task, suite by suite", parts)
+    ends = grid(["task or suite", "items", "pictures or groups", "at the end [95%]"])
+    for column in arm.columns:
+        ends.add_row(column.name, str(len(column.items)), str(len(set(column.groups))), _end(resampled, arm, column))
+    show(screen, "Scores after the last stage; of one run by Wilson, or BCa over groups of items", ends)
+
+
+def _end(resampled: Resampled, arm: Arm, column: Column) -> str:
+    """A cell of the last stage with its interval: of the items alone for one run, of items and seeds for several."""
+    from harness.command.compare import interval
+    from harness.results.cell_interval import cell_interval
+
+    found = resampled.cell(-1, column.name)
+    if found is None or len(arm.seeds) > 1:
+        return interval(found, signed=False)
+    low, high = cell_interval(column.scores[0, -1].tolist(), column.groups)
+    return f"{100 * found.value:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
 
 
 def _cell(value: Any) -> str:

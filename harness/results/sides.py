@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from harness.core import UserError
 from harness.results.arms import Arm, arm_of
-from harness.results.marks import read_marks
+from harness.results.marks import Place, Scores, read_marks
 from harness.results.marks_table import of_table
 from harness.results.published import RUNS, PublishedRun, published, read_run
 from harness.store.record import RECORD
 from harness.values import cut
+
+SAME = 1e-9  # a mean of scores, but for rounding
 
 
 def side(word: str, style: str, store: Path, results: Path) -> Arm:
@@ -35,8 +38,21 @@ def side(word: str, style: str, store: Path, results: Path) -> Arm:
     if len({(run.recipe, run.group) for run in found}) > 1:
         raise UserError(f"the runs of {cut(word)} are no seeds of one another ({_differ(found)}): name those that are")
     return arm_of(
-        found, [read_marks(folder) for _, folder in runs], style, name=found[0].id if len(found) == 1 else word
+        found, [marks_of(run, folder) for run, folder in runs], style, name=found[0].id if len(found) == 1 else word
     )
+
+
+def marks_of(run: PublishedRun, folder: Path) -> Mapping[Place, Scores]:
+    """The marks of a run's folder. Raises UserError where they are damaged, or are not those that its cells count."""
+    marks = read_marks(folder)
+    for cell in run.cells:
+        found = marks.get((cell.stage, cell.task, cell.style))
+        if found is None or len(found.scores) != cell.n or abs(fmean(found.scores) - cell.score) > SAME:
+            raise UserError(
+                f"the marks of {run.id} do not give its cell {cell.stage_name}/{cell.task}/{cell.style}: restore its"
+                " files, or publish the run again"
+            )
+    return marks
 
 
 def runs_of(word: str, store: Path, results: Path) -> list[PublishedRun]:
@@ -141,4 +157,4 @@ def _shared(one: Sequence[PublishedRun], other: Sequence[PublishedRun]) -> list[
     return [f"the two sides share the checkpoints of {', '.join(names)}: no replicates there"] if names else []
 
 
-__all__ = ["differing", "notes", "runs_of", "side"]
+__all__ = ["differing", "marks_of", "notes", "runs_of", "side"]

@@ -127,6 +127,17 @@ class Resampled:
         sides = self.sides(name, only)
         return _estimate(sides, level) if sides else None
 
+    def cell(self, stage: int, column: str, level: float = LEVEL) -> Estimate | None:
+        """The score of a task or suite after a stage with its interval, or the difference of two arms' scores."""
+        sides = []
+        for whole, drawn in zip(self.whole, self.drawn, strict=True):
+            place = [*whole.tasks, *whole.suites].index(column)
+            values: list[Any] = [(*a.scores[stage], *a.general[stage])[place] for a in (whole, drawn)]
+            if values[0] is None:
+                return None
+            sides.append(Side.of(*values))
+        return _estimate([sides[0].minus(sides[1])] if self.paired else sides, level)
+
 
 def resample(arm: Arm, other: Arm | None = None, *, replicates: int = REPLICATES) -> Resampled:
     """The replicates of an arm, or of two with the same items in the same order (``arms.paired``)."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from noise_jobs import NOISE, SMALL, build_bases, item, job, picture, same
+from tiny_models import qwen3_vl
 
 from baselines.rft import RFT, RFT_NOCOT, grpo_trainer
 from baselines.sft import SFT
@@ -143,9 +144,20 @@ def gradients(model: Any, value: Any) -> dict[str, Any]:
 def test_the_packed_path_is_trls_own(
     bases: tuple[Path, Path], tmp_path: Path, pictures: tuple[int, ...], padded: bool
 ) -> None:
+    packed_is_plain(bases[0], tmp_path, pictures, padded)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("pictures", "padded"), [((1, 1), False), ((1, 0, 3, 2), True)], ids=str)
+def test_the_packed_path_of_qwen3_vl_is_trls_own(tmp_path: Path, pictures: tuple[int, ...], padded: bool) -> None:
+    """Its positions are interleaved, and its first layers take features of the vision tower's depth."""
+    packed_is_plain(qwen3_vl(tmp_path / "qwen3"), tmp_path, pictures, padded)
+
+
+def packed_is_plain(base: Path, folder: Path, pictures: tuple[int, ...], padded: bool) -> None:
     import torch
 
-    made = job(bases[0], tmp_path, RFT, scale=SCALE)
+    made = job(base, folder, RFT, scale=SCALE)
     trainer = grpo_trainer(made)
     model, processor = trainer.model, load_processor(made.model, SCALE)
     rows = rows_of(pictures)
@@ -192,14 +204,16 @@ def test_a_reply_does_not_feel_its_neighbours(bases: tuple[Path, Path], tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl"])
 @pytest.mark.parametrize("pictures", [(0, 0), (1, 1, 1), (2, 0, 3)], ids=str)
 def test_rollouts_from_a_prompt_that_is_read_once_are_the_same(
-    bases: tuple[Path, Path], pictures: tuple[int, ...]
+    bases: tuple[Path, Path], tmp_path: Path, pictures: tuple[int, ...], kind: str
 ) -> None:
     import torch
 
-    model = load_policy(bases[0])
-    inputs = read(load_processor(bases[0], SCALE), rows_of(pictures))
+    base = bases[0] if kind == "qwen2_5_vl" else qwen3_vl(tmp_path)
+    model = load_policy(base)
+    inputs = read(load_processor(base, SCALE), rows_of(pictures))
     options = {"do_sample": True, "top_k": 0, "max_new_tokens": 9, "num_return_sequences": 4, "suppress_tokens": [5, 6]}
     read_tokens: list[int] = []
     hook = model.model.language_model.register_forward_pre_hook(

@@ -25,6 +25,7 @@ from harness.scales import model_folder
 # bytes: a prompt that is short enough by this count needs no tokenizer. The chat template takes the rest of each turn.
 PIXELS_A_TOKEN = 64
 TEMPLATE = 64
+UNKNOWN = 10**9
 Item = tuple[str, str]
 
 
@@ -68,7 +69,7 @@ def long_prompts(
     from harness.asking.engines.transformers import load_processor
     from harness.asking.evaluate import open_pictures
 
-    most = run.scale.max_pixels // _pixels_a_token(run.scale)
+    most = _picture_tokens(run.scale)
     doubtful = [
         (name, example, text, allowed)
         for name, example, text, allowed in _asked(run, items, every_style)
@@ -96,19 +97,23 @@ def _asked(run: Run, items: Iterable[Read], every_style: bool) -> Iterator[tuple
             yield suite.name, example, prompt_of(example), suite.sized(run.scale).max_prompt_tokens
 
 
-def _pixels_a_token(scale: Scale) -> int:
-    """How many pixels the scale's model makes a token of, by its own settings; the fewest of any, where they are gone.
+def _picture_tokens(scale: Scale) -> int:
+    """How many tokens a picture has at most, by the settings of the scale's model.
 
-    A patch of Qwen2.5-VL has 14 x 14 pixels, and 2 x 2 patches are a token (arXiv:2502.13923, section 2.1).
+    A patch of Qwen2.5-VL has 14 x 14 pixels, and 2 x 2 patches are a token (arXiv:2502.13923, section 2.1); where the
+    settings are gone it is the most of any such model. Of others nothing is known before their processor is asked.
     """
+    most = scale.max_pixels // PIXELS_A_TOKEN
     try:
         folder = model_folder(scale)
         files = [folder / name for name in ("processor_config.json", "preprocessor_config.json")]
         said = json.loads(next(file for file in files if file.is_file()).read_bytes())
         said = said.get("image_processor", said)
-        return max(PIXELS_A_TOKEN, (int(said["patch_size"]) * int(said["merge_size"])) ** 2)
-    except (UserError, StopIteration, OSError, ValueError, TypeError, KeyError, AttributeError):
-        return PIXELS_A_TOKEN
+        if "merge_size" not in said:
+            return UNKNOWN
+        return min(most, scale.max_pixels // (int(said["patch_size"]) * int(said["merge_size"])) ** 2)
+    except (UserError, StopIteration, OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError):
+        return most
 
 
 def _most_tokens(text: Text, example: Example, picture: int) -> int:

@@ -17,6 +17,7 @@ from harness.core import (
     SPLITS,
     Example,
     Observation,
+    Paradigm,
     Probe,
     Run,
     Stage,
@@ -41,8 +42,6 @@ from harness.weights import weights_digest
 
 MAX_SEED = 2**31 - 1
 ALL = 10**9
-# A resume state holds weights and two moments in fp32, and the next one is written before the last one is removed.
-_STATE = 6
 _SLACK = 64 * 2**20
 
 
@@ -341,9 +340,17 @@ def base_checkpoint(run: Run) -> Checkpoint:
     return Checkpoint(path=folder, weights=weights_digest(folder))
 
 
-def space_wanted(model: Path) -> int:
-    """The bytes that a stage from this model may need at most: checkpoint and resume states."""
-    return _STATE * sum(file.stat().st_size for file in model.glob("*.safetensors")) + _SLACK
+def space_wanted(paradigm: Paradigm, base: Path) -> int:
+    """The bytes that a stage on this model may need at most: checkpoint and resume states, in fp32.
+
+    Both are of all weights, or of an adapter, whose checkpoint may be merged.
+    """
+    from harness.budget import shape, storage
+
+    model, adapter = shape.of_folder(base), paradigm.adapter
+    trained = model.adapter(adapter.rank, adapter.targets) if adapter and model.known else model.parameters
+    kept = trained if adapter and adapter.keep == "adapter" else model.parameters
+    return storage.of(kept, trained, checkpoints=0, cells=0) + _SLACK
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ def train_stage(session: Session, index: int, stage: Stage, parent: Checkpoint, 
         if made is not None:
             session.listener.note(f"stage {stage.name} is in the store as {key[:12]}")
         else:
-            disk.need_space(session.store.root, space_wanted(parent.path))
+            disk.need_space(session.store.root, space_wanted(session.run.paradigm, base.path))
             made = select_and_train(session, key, job, parent, reference, inputs)
     session.store.place(made, base.path)
     verdicts = session.store.verdicts(key)

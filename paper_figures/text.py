@@ -5,6 +5,7 @@
     {{mean twin/rft backward_transfer cot}}      mean ± standard error over seeds, percent or points
     {{difference twin/rft twin/sft backward_transfer cot direct}}     with its 95% interval, points
     {{table headline twin}}                      a whole table
+    {{table claims twin twin-long}}              the ledger of claims, decided by the runs of these scales
 
     python -m paper_figures.text        # write both documents again
 """
@@ -23,6 +24,7 @@ from harness.results.leaderboard import mean_and_error
 from harness.results.marks import read_marks
 from harness.results.metrics import ALL, compute_all
 from harness.results.published import RUNS, PublishedRun, published
+from harness.results.standings import Seen
 from harness.results.stats import differences
 from harness.store.disk import write
 from paper_figures import text_tables
@@ -38,12 +40,18 @@ class Numbers:
     """The published runs by scale and paradigm, and the words that a placeholder may begin with."""
 
     def __init__(self, results: Path) -> None:
-        """Read all published runs."""
+        """Read all published runs; the ledger of claims lies beside their folder."""
         self.results = results
         self.arms: dict[str, list[PublishedRun]] = {}
         for run in published(results):
             self.arms.setdefault(f"{slug(run.scale)}/{slug(run.paradigm)}", []).append(run)
         self.marks = lru_cache(maxsize=None)(lambda run_id: read_marks(results / RUNS / run_id))
+        self.claims = results.parent / "claims"
+
+    def seen(self) -> list[Seen]:
+        """All published runs with their marks."""
+        runs = sorted((run for arm in self.arms.values() for run in arm), key=lambda run: run.id)
+        return [Seen(run=run, marks=self.marks(run.id)) for run in runs]
 
     def arm(self, name: str) -> list[PublishedRun]:
         """The runs of an arm, such as twin/rft."""

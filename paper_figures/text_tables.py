@@ -12,6 +12,7 @@ from harness.results.leaderboard import mean_and_error
 from harness.results.published import RUNS, PublishedRun, read_costs
 
 if TYPE_CHECKING:
+    from harness.results.claims import Decided
     from paper_figures.text import Numbers
 
 SHARES = ("average_accuracy", "learning_accuracy", "malformed_share")
@@ -119,11 +120,36 @@ def matrix(numbers: Numbers, arm: str, style: str) -> str:
     return rows(["after stage", *runs[0].tasks, *runs[0].suites], lines)
 
 
+def claims(numbers: Numbers, *scales: str) -> str:
+    """Every published claim of the ledger: what the runs of each scale say of it, with numbers in points."""
+    from harness.results.claims import decide, read_claims
+
+    known, lines = read_claims(numbers.claims), []
+    decided = [decide(known, numbers.seen(), scale) for scale in scales]
+    for number, claim in enumerate(known):
+        said = [of_scale[number] for of_scale in decided]
+        needs = f" (needs {claim.needs})" if claim.needs else ""
+        lines.append([f"{claim.title}{needs}", claim.source, *map(claimed, said)])
+    return rows(["claim", "source", *(f"`{scale}`" for scale in scales)], lines, 2 + len(scales))
+
+
+def claimed(one: Decided) -> str:
+    """A claim's word on a scale in bold where it is decided, and the number of each part with its interval."""
+    numbers = [
+        f"{100 * found.estimate.value:+.1f} [{100 * found.estimate.low:+.1f}, {100 * found.estimate.high:+.1f}]"
+        for found in one.found
+        if found.estimate is not None
+    ]
+    word = one.word if one.word == "undecided" else f"**{one.word}**"
+    return f"{word}: {'; '.join(numbers)}" if numbers else word
+
+
 TABLES: dict[str, Callable[..., str]] = {
+    "claims": claims,
     "headline": headline,
     "flips": lost_and_won,
     "doses": doses,
     "matrix": matrix,
 }
 
-__all__ = ["TABLES", "flipped", "percent", "rows", "shown"]
+__all__ = ["TABLES", "claimed", "flipped", "percent", "rows", "shown"]

@@ -186,6 +186,7 @@ FLAGS = {
     "publish": ["run", "--out", "--results", "--data", "--plugin"],
     "remark": ["run", "--scorer", "--out", "--data", "--plugin"],
     "leaderboard": ["--results", "--rebuild"],
+    "claims": ["--scale", "--results", "--claims"],
     "score": [
         "--base",
         "--stage",

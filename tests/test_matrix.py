@@ -299,7 +299,7 @@ def test_reported_numbers_say_where_they_come_from():
         assert math.isfinite(float(row["value"]))
         assert row["unit"].split()[0] in ("percent", "points")
         assert row["source"].startswith("arXiv:")
-        assert row["provenance"] == "second-hand: essay quoting arXiv:2507.05386"
+        assert row["provenance"].startswith("second-hand: ")
     values = {(row["method"], row["metric"]): row["value"] for row in rows}
     assert values["sft", "average_accuracy"] == "54.0"
     assert values["grpo", "average_accuracy"] == "60.0"

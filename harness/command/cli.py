@@ -15,6 +15,7 @@ import typer
 
 from harness import registry
 from harness.command.board import leaderboard_command
+from harness.command.claims import claims_command
 from harness.command.compare import compare_command
 from harness.command.data import data_app
 from harness.command.export import export_command
@@ -73,6 +74,7 @@ app.command("metrics")(metrics_command)
 app.command("score")(score_command)
 app.command("submit")(submit_command)
 app.command("leaderboard")(leaderboard_command)
+app.command("claims")(claims_command)
 app.command("sweep")(sweep_command)
 
 

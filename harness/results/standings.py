@@ -173,10 +173,16 @@ def _standings(sides: Sequence[tuple[list[Seen], Resampled]], names: Sequence[st
     ]
 
 
+def beside(one: Resampled, *others: Resampled) -> Resampled:
+    """An arm alone, or two as one: of one group, so that the same draws are of the same items in the same order."""
+    for other in others:
+        one = Resampled(whole=one.whole + other.whole, drawn=one.drawn + other.drawn)
+    return one
+
+
 def told_apart(one: Resampled, other: Resampled, name: str) -> bool:
     """Whether the interval of the difference of two arms' metric leaves out zero; equal draws make them paired."""
-    both = Resampled(whole=one.whole + other.whole, drawn=one.drawn + other.drawn)
-    difference = both.estimate(name)
+    difference = beside(one, other).estimate(name)
     return difference is not None and not difference.low <= 0 <= difference.high
 
 
@@ -189,4 +195,4 @@ def _order(one: Standing) -> tuple[float, str]:
     return -_goodness("average_accuracy", one.estimates.get("average_accuracy")), one.paradigm
 
 
-__all__ = ["ALIKE", "BEST", "TABLE", "Arms", "Board", "Seen", "Standing", "boards", "intervals", "seen_runs"]
+__all__ = ["ALIKE", "BEST", "TABLE", "Arms", "Board", "Seen", "Standing", "beside", "boards", "intervals", "seen_runs"]

@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # where it is started as a file, its own folder stands there
 
-from benchmarks.bare import Bare  # noqa: E402
+from benchmarks.bare import Bare, is_grpo  # noqa: E402
 from benchmarks.speed import distance, job_of, learn_held  # noqa: E402
 from harness.core import Decoding, Job, Scale, Trained, UserError, replace  # noqa: E402
 from harness.scales import TWIN, model_folder  # noqa: E402
@@ -104,7 +104,7 @@ def timed(work: Callable[[], Trained]) -> tuple[float, float, Trained]:
 
 
 def sides(job: Job, folder: Callable[[], Path]) -> dict[str, Callable[[], Trained]]:
-    """Both sides of a job: the same steps, settings and order."""
+    """The sides of a job, same steps and settings; for GRPO also ours with each reply in a row of its own."""
     bare = Bare(job)
     made: dict[str, Trained] = {}
 
@@ -118,7 +118,12 @@ def sides(job: Job, folder: Callable[[], Path]) -> dict[str, Callable[[], Traine
         # The bare trainer counts no tokens of ours: on the same settings they are those of the harness.
         return replace(made["ours"], weights=place, optimiser_steps=trainer.state.global_step)
 
-    return {"harness": ours, "bare TRL": theirs}
+    def apart() -> Trained:
+        plain = replace(job, folder=folder(), scale=replace(job.scale, attention="plain"))
+        return learn_held(plain)
+
+    shared = {"harness, no shared prefix": apart} if is_grpo(job.paradigm) else {}
+    return {"harness": ours, **shared, "bare TRL": theirs}
 
 
 def stage(size: str, scale: Scale, paradigm: Any, steps: int, pairs: int, work: Path) -> Iterator[Measured]:

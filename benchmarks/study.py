@@ -31,9 +31,10 @@ from harness.store.record import read_record
 from tasks.streams import DEFAULT, O1
 
 RUNS, RESULTS = Path("runs"), Path("results")
-SEEDS, LONG_SEEDS = range(5), range(3)
+SEEDS, FEW_SEEDS, LONG_SEEDS = range(5), range(3), range(3)
 GRID_SEED = 100  # none of the published ones
 ONCE = ("more-pretraining", "mtl", "rft-nocot", "rft-nokl", "rif-rft")
+ADVANTAGES = ("rft-rloo", "rft-remax")
 CORNERS = ("rft", "rft-nocot", "sft-cot", "sft")  # {rft, sft} x {cot, direct}
 PLUGINS = (Path("benchmarks/rates.py"), Path("benchmarks/noise_floor.py"))
 PARTS = ("grid", "default", "long")
@@ -48,6 +49,7 @@ def runs(part: str) -> list[Run]:
         ]
     if part == "default":
         chosen = [("rft", seed) for seed in SEEDS] + [(name, 0) for name in ("rif-rft", "rft-nokl", "rft-nocot")]
+        chosen += [(name, seed) for name in ADVANTAGES for seed in FEW_SEEDS]
         chosen += [("sft", seed) for seed in SEEDS] + [("mtl", 0), ("more-pretraining", 0)]
         return [Run(paradigm=typed(Paradigm, name), stream=DEFAULT, scale=TWIN, seed=seed) for name, seed in chosen]
     chosen = [(name, seed) for name in CORNERS for seed in LONG_SEEDS] + [("sft-x3", 0)]

@@ -13,7 +13,7 @@ import pytest
 
 from baselines.rft import RFT
 from baselines.sft import SFT
-from benchmarks import speed
+from benchmarks import gpu, speed
 from benchmarks.bare import Bare
 from harness.asking.styles import COT, DIRECT
 from harness.core import Decoding, Example, Paradigm, Progress, Task, UserError, replace
@@ -215,3 +215,27 @@ def test_bare_and_held_trainer_take_the_same_steps(base: Path, gqa: Task, tmp_pa
     else:
         moved, apart = (speed.distance(folder, weights) for folder in (base, tmp_path / "bare"))
         assert apart < 0.01 * moved
+
+
+def test_the_gpu_report_says_in_one_line_that_no_gpu_is_here(capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    assert gpu.main(["--size", "twin"]) == 2
+    assert capsys.readouterr().err == "error: no GPU is here: benchmarks.speed measures on a CPU\n"
+
+
+@pytest.mark.slow
+def test_the_larger_model_of_the_gpu_report_is_a_qwen_of_its_size_with_long_pictures(tmp_path: Path) -> None:
+    from PIL import Image
+    from transformers import AutoModelForImageTextToText
+
+    from harness.asking.engines.transformers import load_processor
+
+    scale = gpu.sizes(tmp_path)["long"]
+    model = AutoModelForImageTextToText.from_pretrained(scale.model, local_files_only=True)
+    assert model.config.model_type == "qwen2_5_vl"
+    assert 50e6 < sum(parameter.numel() for parameter in model.parameters()) < 100e6
+    grid = load_processor(Path(scale.model), scale).image_processor(Image.new("RGB", (48, 48)))["image_grid_thw"][0]
+    assert int(grid.prod()) // 4 == (gpu.LONG_SIDE // 16) ** 2 == 576  # patches, four of which are one token

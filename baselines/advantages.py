@@ -5,17 +5,20 @@ TRL's RLOOTrainer is another algorithm (the KL stands in the reward, the ratio i
 
 from __future__ import annotations
 
-from baselines.rft import RFT, grpo_trainer, work_grpo
+from baselines.rft import RFT, grpo_trainer, update_grpo, work_grpo
 from harness.core import Job, Learner, Paradigm, Scale, Trained, Work, replace
 from harness.training.advantages import leave_one_out, over_greedy
+from harness.training.ranks import across_ranks
 from harness.training.trainers import run_trainer
 
 
+@across_ranks(update_grpo)
 def train_rloo(job: Job) -> Trained:
     """GRPO with A_i = r_i - mean of the others' rewards; no division by the standard deviation (arXiv:2402.14740)."""
     return run_trainer(job, lambda given: grpo_trainer(given, rate="rloo", advantage=leave_one_out))
 
 
+@across_ranks(update_grpo)
 def train_remax(job: Job) -> Trained:
     """GRPO with A_i = r_i - reward of the greedy reply (arXiv:2310.10505).
 

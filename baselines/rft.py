@@ -15,10 +15,18 @@ from harness.training.adapters import anchor, is_adapted
 from harness.training.advantages import Advantage, with_advantage
 from harness.training.grpo import held_grpo
 from harness.training.presentations import Row, dataset, presentations, question, rounded
+from harness.training.ranks import across_ranks, micro_batches
 from harness.training.rollouts import mended_rollouts, rollout_settings, with_vllm
-from harness.training.trainers import micro_batches, policy, run_trainer, settings
+from harness.training.sharded import reference_loading
+from harness.training.trainers import policy, run_trainer, settings
 
 
+def update_grpo(scale: Scale) -> tuple[int, int]:
+    """The prompts of an update, and the replies to each, which are sampled and scored on one rank."""
+    return scale.prompts_per_update, scale.rollouts
+
+
+@across_ranks(update_grpo)
 def train_grpo(job: Job, **changes: Any) -> Trained:
     r"""Sample G replies per prompt and raise what was rewarded above its group.
 
@@ -91,6 +99,7 @@ def grpo_trainer(job: Job, rate: str = "grpo", advantage: Advantage | None = Non
         "beta": paradigm.kl,
         "use_bias_correction_kl": False,  # TRL would weight k3 by the ratio; the paper does not
         "sync_ref_model": False,
+        "model_init_kwargs": reference_loading(scale.precision) or None,
         "mask_truncated_completions": False,
         "top_entropy_quantile": 1.0,
         "entropy_coef": 0.0,

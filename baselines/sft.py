@@ -11,9 +11,16 @@ from harness.asking.engines.transformers import end_tokens, load_processor
 from harness.asking.styles import COT, DIRECT
 from harness.core import Example, Job, Learner, Lora, Paradigm, Scale, Task, Trained, Work, joint, replace
 from harness.training.presentations import Row, dataset, presentations, question, rounded
-from harness.training.trainers import held, micro_batches, policy, refuse_long, run_trainer, settings
+from harness.training.ranks import across_ranks, micro_batches
+from harness.training.trainers import held, policy, refuse_long, run_trainer, settings
 
 
+def update_sft(scale: Scale) -> tuple[int, int]:
+    """The sequences of an update; each may be learned on any rank."""
+    return scale.sft_batch, 1
+
+
+@across_ranks(update_sft)
 def train_sft(job: Job, **changes: Any) -> Trained:
     """Minimise the mean negative log-likelihood of the target's tokens and the end-of-turn token, nothing else.
 

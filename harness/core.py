@@ -187,6 +187,11 @@ class Learner:
         checked.kinds(bool, "scores")
         _known_fields(checked, self.obeys)
 
+    @property
+    def takes_all_devices(self) -> bool:
+        """Whether ``train`` is called once however many ranks a scale has, because it starts its own."""
+        return bool(getattr(self.train, "takes_all_devices", False))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Selector:
@@ -274,8 +279,9 @@ class Scale:
     pass (None: a whole update), ``attention`` chooses the layout of shared-prefix GRPO. ``rollout_engine`` is what
     samples in training; vLLM does so in ``rollout_memory`` of a GPU, and a token's weight for what is left between it
     and the policy is at most ``importance_cap`` (``harness.training.rollouts``). ``ranks`` is the number of
-    training processes of their own, 0 for training in place; ``observers`` that of processes which observe a stage
-    while the next one is trained.
+    training processes of their own, 0 for training in place; several share every update, each on a GPU of its own, and
+    as many engines are asked side by side. ``observers`` is the number of processes which observe a stage while the
+    next one is trained.
     """
 
     name: str

@@ -36,6 +36,7 @@ class Job:
     ``examples`` pairs each training example with its task; ``epochs`` says how often each task's are shown.
     ``folder`` keeps the trainer's resume state, which only a job of the same ``key`` reads; ``carry`` is what the stage
     before handed on; ``base`` is the model that the run starts from, on which an adapter stands (None: ``model``);
+    ``devices`` is how many engines a selector may ask side by side, which moves no verdict;
     ``report`` shows progress.
     """
 
@@ -51,6 +52,7 @@ class Job:
     key: str = ""
     carry: Path | None = None
     base: Path | None = None
+    devices: int = 1
     report: Callable[[Progress], None] = field(default=unheard, compare=False)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.asking.chat import Text
-from harness.asking.engines import Engine, EngineKind
-from harness.asking.evaluate import data_digest, marks_of, replies_key, replies_of
+from harness.asking.devices import Engines
+from harness.asking.engines import EngineKind
+from harness.asking.evaluate import Asking, askings, data_digest, marks_of, replies_key, replies_to
 from harness.asking.marking import parts_of, scorer_name
 from harness.core import (
     Decoding,
@@ -144,29 +146,33 @@ def generate(
     store: Store,
     observations: Iterable[Observation],
     weights: str,
-    opened: Callable[[], Engine],
+    engines: Engines,
     hear: Callable[[Observation, float], None],
 ) -> None:
     """Put the replies of each observation into the store, unless they are there; the model is loaded once, if at all.
 
+    The engines are closed at the end. A cell of several parts keeps those that are done, so that a kill loses little.
     ``hear`` is told of each observation that was asked, and how many seconds it took.
     """
-    engine: Engine | None = None
-    try:
+    with engines:
         for observation in observations:
             key = view.key(weights, observation)
             if store.replies_file(key).is_file():
                 continue
             begun = time.monotonic()
-            engine = engine or opened()
             examples = view.asked[observation.name].examples
             texts, decoding = view.texts(observation), view.decoding(observation)
-            replies = replies_of(engine, examples, texts, decoding, view.run.scale.eval_batch)
+            asked = askings(examples, texts, decoding, view.run.scale.eval_batch)
+            parts = store.parts_of_replies(key)
+            replies = parts.all(len(asked), partial(_asked, engines, asked))
             store.save_replies(key, replies, environment())
+            parts.remove()
             hear(observation, time.monotonic() - begun)
-    finally:
-        if engine is not None:
-            engine.close()
+
+
+def _asked(engines: Engines, asked: Sequence[Asking], numbers: Sequence[int]) -> Iterator[list[Reply]]:
+    """The replies of the parts of those numbers, in their order."""
+    return engines.each(replies_to, [asked[number] for number in numbers])
 
 
 def kept_replies(view: View, store: Store, weights: str, observation: Observation) -> Table[Reply]:
@@ -209,6 +215,6 @@ def look(asked: Look, say: Say) -> None:
         Store(asked.out),
         asked.observations,
         asked.weights,
-        lambda: asked.engine.open(asked.model, _views[place].scale),
+        Engines(asked.engine, asked.model, _views[place].scale),
         lambda observation, seconds: say((observation, seconds)),
     )

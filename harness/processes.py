@@ -34,12 +34,14 @@ def unheard(said: Any) -> None:
 class Worker:
     """A child process, started by spawning: it shares no memory with its parent."""
 
-    def __init__(self) -> None:
-        """Start the process; it loads the plugins of this one."""
+    def __init__(self, starts_others: bool = False) -> None:
+        """Start the process; it loads the plugins of this one, and may start processes itself where it is to."""
         context = multiprocessing.get_context("spawn")
         self._line, theirs = context.Pipe()
         ours, self._lifeline = context.Pipe(duplex=False)
-        self._process = context.Process(target=_serve, args=(registry.plugins(), theirs, ours), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(registry.plugins(), theirs, ours), daemon=not starts_others
+        )
         self._working = False
         self._process.start()
         theirs.close()
@@ -112,8 +114,7 @@ class Worker:
 def _serve(plugins: tuple[Path, ...], line: Connection, lifeline: Connection) -> None:
     """The child: answer each call until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's, which then ends this process
-    _be_killed_with(lifeline)
-    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    die_with(lifeline)
     registry.load_plugins(plugins)
     while True:
         try:
@@ -131,6 +132,12 @@ def _serve(plugins: tuple[Path, ...], line: Connection, lifeline: Connection) ->
             line.send(answer)
         except (pickle.PicklingError, AttributeError, TypeError) as fault:
             line.send(("fault", f"what the process of its own gives back cannot be sent ({fault})"))
+
+
+def die_with(lifeline: Connection) -> None:
+    """End this process when the other end of a pipe vanishes, whatever this process does at that moment."""
+    _be_killed_with(lifeline)
+    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
 
 
 def _be_killed_with(lifeline: Connection) -> None:
@@ -153,4 +160,4 @@ def _die_with_parent(lifeline: Connection) -> None:
         os._exit(1)
 
 
-__all__ = ["Worker", "unheard"]
+__all__ = ["Say", "Worker", "die_with", "unheard"]

@@ -36,7 +36,7 @@ from harness.core import (
 from harness.data.lock import LockedSet, current_set
 from harness.registry import all_of, typed
 from harness.scales import model_folder
-from harness.store.lineage import Checkpoint, part_inputs, style_inputs
+from harness.store.lineage import Checkpoint, part_inputs, ranks_inputs, style_inputs
 from harness.values import cut
 from harness.weights import weights_digest
 
@@ -197,6 +197,7 @@ def declared(run: Run) -> dict[str, Any]:
         "limit": run.limit,
         "split": run.split,
         "official": run.data is not None,
+        **ranks_inputs(paradigm, scale),
     }
     if run.left_out:
         found["left_out"] = run.left_out

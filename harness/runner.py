@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import processes
+from harness.asking.devices import Engines
 from harness.asking.engines import EngineKind
 from harness.asking.evaluate import cell_of
 from harness.broken_items import settled
@@ -42,6 +43,7 @@ from harness.store.lineage import Checkpoint
 from harness.store.record import open_record
 from harness.store.tables import to_parquet
 from harness.train_stage import train_stage
+from harness.training.ranks import refuse_missing, refuse_unequal
 from harness.values import cut
 
 BASE = "base"  # the row before the first stage
@@ -72,6 +74,8 @@ def run(
         kind = engine or typed(EngineKind, run.scale.engine)
         stages, looked = run_stages(run), observations(run)
         last = stage_number(stages, until)
+        refuse_unequal(run.paradigm, run.scale)
+        refuse_missing(run.scale)
         settled(run)
         base = base_checkpoint(run)
         view = view_of(run, kind)
@@ -214,7 +218,7 @@ def make_replies(
         session.store,
         wanted if beside is None else _last_ones(session, wanted, checkpoint.weights, beside),
         checkpoint.weights,
-        lambda: session.kind.open(checkpoint.path, session.view.scale),
+        Engines(session.kind, checkpoint.path, session.view.scale, session.run.scale.ranks),
         lambda observation, seconds: session.recorder.evaluated(index, checkpoint.stage, seconds),
     )
 

@@ -61,6 +61,7 @@ def prepare(
         folder=session.store.root,
         carry=parent.carried,
         base=base.path,
+        devices=max(1, run.scale.ranks),
     )
     inputs = training_inputs(
         run,

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.digests import file_digest
 from harness.values import UserError
 
 _PARTS = (
@@ -34,9 +35,7 @@ def files_digest(folder: Path, files: Sequence[Path]) -> str:
     """SHA-256, in hex, over names (within the folder) and contents of files."""
     total = hashlib.sha256()
     for file in files:
-        with file.open("rb") as handle:
-            name = file.relative_to(folder).as_posix()
-            total.update(f"{name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
+        total.update(f"{file.relative_to(folder).as_posix()}:{file_digest(file)}\n".encode())
     return total.hexdigest()
 
 

@@ -15,7 +15,7 @@ from harness.asking.engines.transformers import load_processor
 from harness.asking.styles import COT, DIRECT
 from harness.core import Job, Paradigm, Progress, Stream, UserError, messages, one_by_one, replace
 from harness.scales import TWIN
-from harness.training import trainers
+from harness.training import trainers, vision
 from harness.training.launch import train
 from harness.training.presentations import presentations, rounded
 
@@ -148,11 +148,11 @@ def test_a_vision_tower_without_gradient_is_an_error(bases: tuple[Path, Path]) -
     import torch
 
     model = trainers.load_policy(bases[0])
-    assert not trainers.check_vision(model)
+    assert not vision.check_vision(model)
     for name, parameter in model.named_parameters():
         parameter.grad = torch.ones_like(parameter) if "visual." not in name else torch.zeros_like(parameter)
     with pytest.raises(RuntimeError, match="vision tower"):
-        trainers.check_vision(model)
+        vision.check_vision(model)
 
 
 # Pictures: none, several, and some with and some without

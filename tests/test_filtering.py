@@ -44,10 +44,7 @@ def test_the_selector_keeps_what_was_solved_at_least_once(
             assert rollouts == 4
             return [[Generation(text=t, tokens=3, truncated=False) for t in said[text]] for text, _ in prompts]
 
-        def __enter__(self) -> Fake:
-            return self
-
-        def __exit__(self, *reason: object) -> None:
+        def close(self) -> None:
             closed.append(True)
 
     monkeypatch.setattr(engine, "TransformersEngine", Fake)

@@ -14,7 +14,7 @@ from harness.core import Paradigm, UserError, replace
 from harness.scales import TWIN
 from harness.training.grpo import together
 from harness.training.launch import train
-from harness.training.trainers import micro_batches
+from harness.training.ranks import micro_batches
 
 # TRL 1.16 asks for an attribute that transformers 5.23 renamed; run_trainer() silences it, a bare trainer does not.
 renamed = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from harness.asking.chat import Text
@@ -20,31 +21,47 @@ PICTURES_OF_OFFICIAL_DATA = 64
 BATCHES_AT_ONCE = 4  # how many batches have their pictures in memory at a time
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """A part of a cell: its examples, their prompts, and how they are decoded."""
+
+    examples: Sequence[Example]
+    texts: Sequence[Text]
+    decoding: Decoding
+
+
+def askings(examples: Sequence[Example], texts: Sequence[Text], decoding: Decoding, batch: int) -> list[Asking]:
+    """A cell in parts of so many examples that their composition is that of the cell and not of the moment."""
+    size = batch * BATCHES_AT_ONCE
+    places = [slice(start, start + size) for start in range(0, len(examples), size)]
+    return [Asking(examples=examples[place], texts=texts[place], decoding=decoding) for place in places]
+
+
+def replies_to(engine: Engine, asking: Asking) -> list[Reply]:
+    """A reply for each example of a part, in their order.
+
+    A bad reply is data; a picture that does not open raises UserError.
+    """
+    asked = list(zip(asking.texts, asking.examples, strict=True))
+    found = engine.generate([(text, open_pictures(example)) for text, example in asked], asking.decoding)
+    return [
+        Reply(
+            example=example.id,
+            group=example.group,
+            prompt_digest=digest(text)[:16],
+            text=reply.text,
+            tokens=reply.tokens,
+            truncated=reply.truncated,
+        )
+        for (text, example), reply in zip(asked, found, strict=True)
+    ]
+
+
 def replies_of(
     engine: Engine, examples: Sequence[Example], texts: Sequence[Text], decoding: Decoding, batch: int
 ) -> list[Reply]:
-    """A reply for each example, in the examples' order; ``texts`` are their prompts.
-
-    A cell is asked in parts of so many examples that their composition is that of the cell and not of the moment. A bad
-    reply is data; a picture that does not open raises UserError.
-    """
-    replies = []
-    for start in range(0, len(examples), batch * BATCHES_AT_ONCE):
-        part = examples[start : start + batch * BATCHES_AT_ONCE]
-        said = texts[start : start + len(part)]
-        prompts = [(text, open_pictures(example)) for text, example in zip(said, part, strict=True)]
-        for text, example, reply in zip(said, part, engine.generate(prompts, decoding), strict=True):
-            replies.append(
-                Reply(
-                    example=example.id,
-                    group=example.group,
-                    prompt_digest=digest(text)[:16],
-                    text=reply.text,
-                    tokens=reply.tokens,
-                    truncated=reply.truncated,
-                )
-            )
-    return replies
+    """A reply for each example, in the examples' order; ``texts`` are their prompts."""
+    return [reply for part in askings(examples, texts, decoding, batch) for reply in replies_to(engine, part)]
 
 
 def marks_of(task: Task, style: Style, examples: Sequence[Example], replies: Sequence[Reply]) -> list[Mark]:

@@ -16,6 +16,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from harness.core import Job, Learner, Paradigm, Progress, Scale, Trained, UserError, Work, digest
 from harness.foreign.export import export
@@ -49,6 +50,7 @@ class Command:
     form: str
     config: str = ""
     suffix: str = ""
+    takes_all_devices: ClassVar[bool] = True  # it is given once, and starts ranks of its own
 
     def __post_init__(self) -> None:
         checked = Checked(self)

@@ -12,10 +12,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.asking.devices import Engines
 from harness.asking.engines import EngineKind
 from harness.asking.engines.kinds import ENDPOINT
 from harness.asking.evaluate import cell_of
-from harness.core import Cell, Observation, Run, UserError, replace, slug
+from harness.core import Cell, Observation, Run, Scale, UserError, replace, slug
 from harness.foreign.taken import take
 from harness.lora import is_adapter
 from harness.observe import View, generate, kept_replies, view_of
@@ -144,9 +145,16 @@ def make_replies(
         store,
         asked,
         model.weights,
-        lambda: open_served(model, view.scale) if model.address else kind.open(model.folder, view.scale),
+        engines_of(model, kind, view.scale),
         lambda one, seconds: hear(f"{one.name} in the style {one.style} after {model.stage}: {seconds:.0f} s"),
     )
+
+
+def engines_of(model: Model, kind: EngineKind, scale: Scale) -> Engines:
+    """What a model is asked by: the server that serves it, or the engines that load its folder."""
+    if model.address:
+        kind = replace(ENDPOINT, open=lambda folder, scale: open_served(model, scale))
+    return Engines(kind, model.folder, scale, scale.ranks)
 
 
 def seen(view: View, store: Store, model: Model, one: Observation) -> tuple[Cell, Scores]:

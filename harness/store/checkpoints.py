@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core import Reply, Trained, UserError, Verdict, digest
+from harness.digests import keep_digest, share_digest
 from harness.lora import PLACE, is_adapter
 from harness.store import disk
 from harness.store.lineage import (
@@ -26,6 +27,7 @@ from harness.store.lineage import (
     load_checkpoint,
     manifest,
 )
+from harness.store.parts import Parts
 from harness.store.tables import Table, from_parquet, to_parquet
 from harness.store.typed import SCHEMA, dump
 from harness.weights import model_files, weights_digest
@@ -122,6 +124,7 @@ class Store:
         beside = [file for file in (verdicts, trained.log) if file is not None and file.is_file()]
         for file in (*model_files(trained.weights), *beside):
             _copy(file, draft / file.name, share=self.partial(key) in file.parents)
+            keep_digest(draft / file.name)
         for file in sorted(trained.carry.rglob("*")) if trained.carry else ():
             if file.is_file():
                 target = draft / CARRY / file.relative_to(trained.carry or file)
@@ -154,6 +157,10 @@ class Store:
         """Where the replies of a cell are kept, by all that decides them."""
         return self.replies / f"{digest(key)[:32]}.parquet"
 
+    def parts_of_replies(self, key: Mapping[str, Any]) -> Parts[Reply]:
+        """Where the replies of a cell are kept while it is asked."""
+        return Parts(Reply, self.replies_file(key).with_suffix(".parts"), key)
+
     def load_replies(self, key: Mapping[str, Any]) -> Table[Reply] | None:
         """The kept replies of a cell, checked to be its own, or None."""
         path = self.replies_file(key)
@@ -169,6 +176,7 @@ def _copy(source: Path, target: Path, share: bool) -> None:
     if share:
         try:
             os.link(source, target)
+            share_digest(source, target)
         except OSError:  # a disk without hard links
             shutil.copyfile(source, target)
     else:

@@ -112,8 +112,9 @@ def training_inputs(
 
     These are the digests of the parent's weights and carry and of the reference's weights; the learner and the selector
     with the fields that they obey; the texts that the style's ``ask`` and ``write`` give for the stage's examples, and
-    their pictures; the scorer and what it reads, where training marks replies; the seed and the kind of device. Nothing
-    else: no name or citation of paradigm and scale, no path, no other style's decoding, no batch of evaluation.
+    their pictures; the scorer and what it reads, where training marks replies; the seed, the kind of device, and the
+    number of ranks where there are several. Nothing else: no name or citation of paradigm and scale, no path, no other
+    style's decoding, no batch of evaluation.
     """
     paradigm, style = run.paradigm, run.paradigm.style
     marks = paradigm.learner.scores or paradigm.select is not None
@@ -139,9 +140,16 @@ def training_inputs(
         "data": data,
         "seed": seed,
         "device": device,
+        **ranks_inputs(paradigm, run.scale),
     }
     resolved: dict[str, Any] = plain(inputs)
     return resolved
+
+
+def ranks_inputs(paradigm: Paradigm, scale: Scale) -> dict[str, int]:
+    """The number of ranks that train together, where there are several: each samples replies of its own."""
+    several = scale.ranks > 1 and not paradigm.learner.takes_all_devices
+    return {"ranks": scale.ranks} if several else {}
 
 
 def style_inputs(style: Style, marks: bool) -> dict[str, Any]:

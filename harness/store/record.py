@@ -117,6 +117,7 @@ def _edited(record: RunRecord) -> str:
             "limit": (record.limit, known["limit"]),
             "split": (record.split, known["split"]),
             "official": (record.official, known["official"]),
+            "ranks": (known.get("ranks", scale.get("ranks")), scale.get("ranks")),
             "style": ([record.style, paradigm["style"]["name"]], [known["own"]] * 2),
             "learner": (paradigm["learner"]["name"], known["learner"]["name"]),
             "select": (paradigm["select"] and paradigm["select"]["name"], select),

@@ -5,6 +5,8 @@ What is held, and why:
 - A prompt is tokenised and its pictures are processed once; TRL does both for every reply, and pictures twice. TRL gets
   rows without pictures, so its batches hold replies alone, and each reply carries the number of its prompt.
 - Rollouts read each prompt once; policy, old policy and reference score the replies of a prompt in one sequence.
+- Pixels wait in memory of the host, and come to the GPU for one forward pass at a time.
+- On several ranks the reference is sharded layer by layer (``harness.training.sharded``).
 - The loss is the mean over the tokens of one update, however many micro-batches that has. TRL's "bnpo" is a mean of
   their means, and its "dapo" divides by the tokens of a whole rollout batch: so "dapo" is told, as those, the update's.
 
@@ -21,6 +23,7 @@ from harness.asking.engines import prompts as asked
 from harness.core import Job, UserError
 from harness.scales import PLAIN, SHARES_PREFIX
 from harness.training.adapters import inner
+from harness.training.sharded import shard_reference
 from harness.training.shared_prefix import Prompt, prefilled_once, score
 from harness.training.trainers import held, refuse_long
 
@@ -52,6 +55,9 @@ def held_grpo(job: Job, kind: str) -> Any:
 def _normalised(job: Job) -> Any:
     """The held trainer whose loss is the mean over the tokens of one update."""
     from trl import GRPOTrainer
+    from trl.trainer import grpo_trainer
+
+    grpo_trainer.prepare_fsdp = shard_reference  # called on several ranks alone
 
     class Normalised(held(GRPOTrainer, job)):  # type: ignore[misc]
         def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
@@ -110,7 +116,8 @@ def _shared(job: Job) -> Any:
         def _read(self, rows: Sequence[dict[str, Any]]) -> None:
             inputs = read(self.processing_class, rows)
             refuse_long(inputs["attention_mask"].sum(1).tolist(), job)
-            inputs = inputs.to(self.accelerator.device)
+            pixels = {"pixel_values": inputs.pop("pixel_values")} if "pixel_values" in inputs else {}
+            inputs = {**inputs.to(self.accelerator.device), **pixels}
             positions, _ = inner(self.accelerator.unwrap_model(self.model)).base_model.get_rope_index(**inputs)
             self.prompts = split(inputs, positions, [len(row["images"]) for row in rows])
             kept = inputs["attention_mask"].bool()

@@ -1,6 +1,7 @@
-"""The one entry of training: a job runs in place, or in a process of its own, with the same weights either way.
+"""The one entry of training: a job runs in place, in a process of its own, or on several ranks.
 
-The parent alone holds locks and writes checkpoints and records; a job writes in its own folder only.
+The weights are the same in place and in one process; on several ranks they are so up to rounding, where nothing is
+sampled. The parent alone holds locks and writes checkpoints and records; a job writes in its own folder only.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, cast
 from harness.core import Job, Trained, UserError, Verdict, replace
 from harness.job import unheard
 from harness.processes import Say, Worker
+from harness.training.ranks import train_on_ranks
 
 
 class Obeyed:
@@ -33,15 +35,15 @@ class Obeyed:
 
 
 def train(job: Job) -> Trained:
-    """Train a stage as the scale says: in place, or in a process of its own.
+    """Train a stage as the scale says: in place, in a process of its own, or on several ranks.
 
     Raises:
         UserError: what the learner refuses, or where the job cannot be sent.
     """
-    if job.scale.ranks == 0:
+    if job.scale.ranks == 0 or job.paradigm.learner.takes_all_devices:
         return train_in_place(job)
     if job.scale.ranks > 1:
-        raise UserError(f"scale {job.scale.name} wants {job.scale.ranks} ranks: training runs on 0 (in place) or 1")
+        return train_on_ranks(job)
     with Worker() as worker:
         return worker.call(_train_for, replace(job, report=unheard), cast(Callable[[Any], None], job.report))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.digests import file_digest, is_kept_digest
 from harness.store import disk
 
 
@@ -15,6 +15,14 @@ def seal(folder: Path, identity: str, counts: Mapping[str, int]) -> None:
     """Write ``<folder>.json``: whose folder it is, what was counted so far, and a SHA-256 for each file."""
     content = {"identity": identity, "counts": dict(counts), "files": _digests(folder)}
     disk.write(_beside(folder), json.dumps(content, indent=1, sort_keys=True).encode())
+
+
+def keep_only(folder: Path, identity: str, counts: Mapping[str, int]) -> None:
+    """Seal a resume state, and remove the ones before it."""
+    (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing reads
+    seal(folder, identity, counts)
+    for older in set(folder.parent.glob("checkpoint-*/")) - {folder}:
+        remove(older)
 
 
 def opened(folder: Path, identity: str) -> dict[str, int] | None:
@@ -49,10 +57,10 @@ def _beside(folder: Path) -> Path:
     return folder.parent / f"{folder.name}.json"
 
 
+def files_of(folder: Path) -> list[Path]:
+    """The files of a folder, but for the digests that are kept beside large ones; sorted."""
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not is_kept_digest(path)]
+
+
 def _digests(folder: Path) -> dict[str, str]:
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as handle:
-                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(handle, "sha256").hexdigest()
-    return found
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in files_of(folder)}

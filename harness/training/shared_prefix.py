@@ -26,7 +26,10 @@ Tensor = Any
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A prompt, tokenised: ``ids`` (m,), ``positions`` (3, m), and its pictures' patches (n, d) and grids (k, 3)."""
+    """A prompt, tokenised: ``ids`` (m,), ``positions`` (3, m), and its pictures' patches (n, d) and grids (k, 3).
+
+    The patches may lie in memory of the host; they follow the ids when they are needed.
+    """
 
     ids: Tensor
     positions: Tensor
@@ -208,6 +211,6 @@ def _pictures(prompts: Sequence[Prompt]) -> dict[str, Tensor]:
     if not seen:
         return {}
     return {
-        "pixel_values": torch.cat([prompt.pixels for prompt in seen]),
+        "pixel_values": torch.cat([prompt.pixels for prompt in seen]).to(seen[0].ids.device),
         "image_grid_thw": torch.cat([prompt.grids for prompt in seen]),
     }

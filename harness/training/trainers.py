@@ -1,12 +1,14 @@
 """TRL's trainers, held: fp32 master weights, a resume that loses nothing, counted tokens, and a seeing vision tower.
 
-What is held, and why:
+What is held, and why, on one device and on several ranks (``harness.training.ranks``):
 
 - ``Trainer._load_from_checkpoint`` restores 1 of 93 tensors of Qwen2.5-VL (huggingface/transformers #43701); here the
   weights go through ``from_pretrained``. The policy starts from the job's model and a state only replaces its
   weights, so GRPO's reference never comes from a resumed policy.
 - TRL switches on bf16 autocast and gradient checkpointing; both are off on a CPU.
 - A save is sealed by a file written last; a state without a fitting seal is never resumed from.
+- Of several ranks each counts its own part, and the main one decides when to save, seals and removes: else they would
+  wait for each other for ever, or remove what another one needs.
 """
 
 from __future__ import annotations
@@ -20,14 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from harness.asking.engines.transformers import without_settings
-from harness.core import Job, Progress, Scale, Trained, UserError, digest
+from harness.core import Job, Progress, Trained, UserError, digest
+from harness.digests import keep_digest
 from harness.lora import without_renamed
 from harness.store.lineage import CARRY
 from harness.training import adapters, resume
+from harness.training.ranks import agreed, dealt, is_main, world
+from harness.training.sharded import placement, save_whole, sharding
+from harness.training.vision import check_moved, check_vision, learns_to_see
 
 SAVE_SECONDS = 10.0  # no save sooner than this after the last one,
 SAVE_SHARE = 0.04  # and no larger share of the time goes into saving
-VISION = ("visual.", "vision_tower.", "vision_model.")
 
 
 def run_trainer(job: Job, build: Callable[[Job], Any]) -> Trained:
@@ -39,13 +44,16 @@ def run_trainer(job: Job, build: Callable[[Job], Any]) -> Trained:
         UserError: where training diverges, or a prompt is longer than the scale allows.
     """
     weights, states, identity = job.folder / "weights", job.folder / "states", _identity(job)
-    counts = resume.opened(weights, identity)
+    counts = agreed(lambda: resume.opened(weights, identity))
     if counts is None:
-        resume.remove(weights)
-        counts = _train(job, build, weights, states, identity) if job.examples else _copy(job, weights)
-        resume.seal(weights, identity, counts)
+        agreed(lambda: resume.remove(weights))
+        made = _train(job, build, weights, states, identity) if job.examples else agreed(lambda: _copy(job, weights))
+        for file in dealt(resume.files_of(weights)):
+            keep_digest(file)
+        agreed(lambda: resume.seal(weights, identity, made))
+        counts = made
         gc.collect()  # a trainer and its callbacks know each other: only the collector frees the model
-    resume.remove(states)
+    agreed(lambda: resume.remove(states))
     return Trained(
         weights=weights,
         optimiser_steps=counts["optimiser_steps"],
@@ -61,7 +69,7 @@ def settings(job: Job) -> dict[str, Any]:
     from transformers import TrainingArguments
 
     cpu = not torch.cuda.is_available()
-    half = not cpu and job.scale.precision == "bfloat16"
+    half = job.scale.precision == "bfloat16" and not (cpu and world() == 1)
     # transformers renamed the switch in 5.23 and warns about the old name.
     renamed = "activation_checkpointing" in TrainingArguments.__dataclass_fields__
     return {
@@ -89,22 +97,8 @@ def settings(job: Job) -> dict[str, Any]:
         "logging_nan_inf_filter": False,
         "eval_strategy": "no",
         "save_strategy": "no",
+        **sharding(half),
     }
-
-
-def micro_batches(scale: Scale, sequences: int) -> dict[str, int]:
-    """TRL's settings for an update of so many sequences: ``scale.micro_batch`` of them, at most, in a forward pass.
-
-    Raises:
-        UserError: where an update is no whole number of micro-batches.
-    """
-    size = min(scale.micro_batch or sequences, sequences)
-    if sequences % size:
-        raise UserError(
-            f"{sequences} sequences of a batch are no whole number of micro-batches of {size}: "
-            f"set micro_batch of scale {scale.name} to a divisor of {sequences}"
-        )
-    return {"per_device_train_batch_size": size, "gradient_accumulation_steps": sequences // size}
 
 
 def policy(job: Job) -> Any:
@@ -123,7 +117,12 @@ def load_policy(folder: Path) -> Any:
     from transformers import AutoModelForImageTextToText
 
     model = AutoModelForImageTextToText.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        folder,
+        dtype=torch.float32,
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+        **placement(),
     )
     without_settings(model)
     return model
@@ -141,15 +140,16 @@ def refuse_long(lengths: list[int], job: Job) -> None:
 
 def held(kind: Any, job: Job) -> Any:
     """The TRL trainer class ``kind`` with the repairs of this file, for one job."""
+    import torch
 
     class Held(kind):  # type: ignore[misc]
         sampled_tokens = 0
-        trained_tokens = 0
+        trained_tokens: Any = 0  # of this rank, as a tensor: asking a GPU for the number would wait for it
         pictured = False
 
         def compute_loss(self, model: Any, inputs: Any, *rest: Any, **options: Any) -> Any:
             given = inputs["labels"] != -100 if "labels" in inputs else inputs["completion_mask"]
-            self.trained_tokens += int(given.sum())
+            self.trained_tokens = self.trained_tokens + given.sum()
             self.pictured = self.pictured or self.shows_pictures(inputs)
             return super().compute_loss(model, inputs, *rest, **options)
 
@@ -158,22 +158,25 @@ def held(kind: Any, job: Job) -> Any:
             return inputs.get("pixel_values") is not None
 
         def counts(self) -> dict[str, int]:
-            return {
-                "optimiser_steps": self.state.global_step,
-                "sampled_tokens": self.sampled_tokens,
-                "trained_tokens": self.trained_tokens,
-            }
+            """What all ranks did together; each of them asks."""
+            mine = torch.tensor([int(self.sampled_tokens), int(self.trained_tokens)], device=self.accelerator.device)
+            sampled, trained = self.accelerator.reduce(mine).tolist()
+            steps = self.state.global_step
+            return {"optimiser_steps": steps, "sampled_tokens": sampled, "trained_tokens": trained}
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
             state = Path(resume_from_checkpoint)
-            if adapters.is_adapted(self.model):
+            if world() > 1:
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
+            elif adapters.is_adapted(self.model):
                 adapters.restore(self.model, state)
             else:
                 self.model.load_state_dict(load_policy(state).state_dict())
-            counts = resume.opened(state, _identity(job))
+            counts = agreed(lambda: resume.opened(state, _identity(job)))
             if counts is None:
                 raise RuntimeError(f"{state} changed while it was being resumed from")
-            self.sampled_tokens, self.trained_tokens = counts["sampled_tokens"], counts["trained_tokens"]
+            if is_main():  # the others begin at 0: the sum is what was counted
+                self.sampled_tokens, self.trained_tokens = counts["sampled_tokens"], counts["trained_tokens"]
 
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
             if adapters.is_adapted(self.model):
@@ -184,11 +187,10 @@ def held(kind: Any, job: Job) -> Any:
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             super()._save_checkpoint(model, trial)
             states = Path(self.args.output_dir)
-            state = states / f"checkpoint-{self.state.global_step}"
-            (state / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing reads
-            resume.seal(state, _identity(job), self.counts())
-            for older in set(states.glob("checkpoint-*/")) - {state}:
-                resume.remove(older)
+            state, counts = states / f"checkpoint-{self.state.global_step}", self.counts()
+            for file in dealt(resume.files_of(state)):
+                keep_digest(file)  # of large ones; all ranks read, each its part
+            agreed(lambda: resume.keep_only(state, _identity(job), counts))
 
         def create_model_card(self, *rest: Any, **options: Any) -> None:
             """No model card for a resume state."""
@@ -208,14 +210,13 @@ def _train(job: Job, build: Callable[[Job], Any], weights: Path, states: Path, i
     trainer = build(job)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_watch(trainer, job))
-    state = resume.last_whole(states, identity)
+    state = agreed(lambda: resume.last_whole(states, identity))
     with without_renamed():
         trainer.train(resume_from_checkpoint=str(state) if state else None)
-    if adapters.is_adapted(trainer.model):
-        adapters.save(trainer.model, weights, job)
-    else:
-        trainer.model.save_pretrained(weights)
-    trainer.processing_class.save_pretrained(weights)
+    sees = learns_to_see(trainer.model) and any(example.images for _, example in job.examples)
+    save_whole(trainer, weights, job)
+    if sees:
+        agreed(lambda: check_moved(job.model, weights))
     counts: dict[str, int] = trainer.counts()
     return counts
 
@@ -239,7 +240,9 @@ def _watch(trainer: Any, job: Job) -> Any:
             updates = getattr(args, "steps_per_generation", 1) // args.gradient_accumulation_steps or 1
             between = state.global_step % updates == 0
             idle = time.monotonic() - self.saved
-            if between and state.global_step < state.max_steps and idle >= max(SAVE_SECONDS, self.cost / SAVE_SHARE):
+            due = between and state.global_step < state.max_steps
+            # By the main rank's clock: to save is done together.
+            if due and agreed(lambda: idle >= max(SAVE_SECONDS, self.cost / SAVE_SHARE)):
                 control.should_save = True
                 self.saved = time.monotonic()
 
@@ -260,29 +263,6 @@ def _watch(trainer: Any, job: Job) -> Any:
             job.report(step)
 
     return Watch()
-
-
-def check_vision(model: Any) -> bool:
-    """Whether pictures were seen to train the vision tower; False while the batch had nothing to learn from.
-
-    An adapter of the language model alone leaves the vision tower as it is: there is nothing to be seen.
-
-    Raises:
-        RuntimeError: where the language model has a gradient and the vision tower has none.
-    """
-    trained = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
-    seen = {True: all(not _is_vision(name) for name, _ in trained), False: False}
-    for name, parameter in trained:
-        vision = _is_vision(name)
-        seen[vision] = seen[vision] or (parameter.grad is not None and bool(parameter.grad.any()))
-    if seen[False] and not seen[True]:
-        raise RuntimeError("the batch has pictures, but the vision tower got no gradient: it did not run")
-    return seen[True]
-
-
-def _is_vision(name: str) -> bool:
-    """Whether a parameter is of the vision tower, by the names that transformers gives towers."""
-    return any(tower in name for tower in VISION)
 
 
 def _identity(job: Job) -> str:

@@ -66,12 +66,14 @@ class Engine(Protocol):
 class EngineKind:
     """A way to generate: its name, and what loads a model folder into an engine of this kind.
 
-    ``version`` is raised by hand whenever the same model would reply otherwise.
+    ``version`` is raised by hand whenever the same model would reply otherwise. An engine that ``takes_all_devices`` is
+    opened once; of another one as many are opened as there are devices.
     """
 
     name: str
     version: int
     open: Callable[[Path, Scale], Engine]
+    takes_all_devices: bool = False
 
 
 def open_engine(folder: Path, scale: Scale) -> Engine:
@@ -80,6 +82,11 @@ def open_engine(folder: Path, scale: Scale) -> Engine:
     Raises:
         UserError: where no engine has that name.
     """
+    return engine_kind(scale).open(folder, scale)
+
+
+def engine_kind(scale: Scale) -> EngineKind:
+    """The engine that a scale names. Raises UserError where none has that name."""
     from harness import registry
 
-    return cast(EngineKind, registry.find("engine", scale.engine)).open(folder, scale)
+    return cast(EngineKind, registry.find("engine", scale.engine))

@@ -85,7 +85,63 @@ def schema() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-PAGES = {"cli.md": cli, "schema.md": schema}
+# Paradigms, a scale and cards for it.
+PAPER = (
+    (("sft", "rft", "rif-rft", "mtl", "rft-nokl", "rft-nocot", "sft-cot", "rft-rloo", "rft-remax"), "qwen2.5-vl-7b",
+     ("8xh100-80gb", "8xa100-80gb")),
+    (("sft", "rft"), "qwen3-vl-8b", ("8xh100-80gb",)),
+    (("sft-lora", "rft-lora"), "qwen2.5-vl-3b", ("1xrtx4090-24gb", "1xl40s-48gb", "1xh100-80gb")),
+)  # fmt: skip
+
+
+def planned() -> str:
+    """What `harness plan` says of the paper's runs, on several cards."""
+    where = "[what it stands on](../paper_setting.md#4-the-plan)"
+    about = (
+        "Written by `python docs/generate.py` from `harness plan`, on the stream `default` with the published numbers",
+        f"of items. It is a model, and nothing in it was measured on a GPU: {where}.",
+    )
+    columns = ("memory of a card", "verdict", "disk", "rollouts", "training", "evaluation", "GPU-hours")
+    lines = ["# What the paper's runs take", "", *about, "", f"| paradigm | scale | cards | {' | '.join(columns)} |"]
+    lines.append("|---|---|---|--:|---|--:|--:|--:|--:|--:|")
+    for paradigms, scale, all_cards in PAPER:
+        lines += [plan_row(paradigm, scale, cards) for cards in all_cards for paradigm in paradigms]
+    return "\n".join(lines) + "\n"
+
+
+def plan_row(paradigm: str, scale: str, cards: str) -> str:
+    """A run's plan in a row."""
+    import tempfile
+
+    from harness import registry
+    from harness.budget.hardware import named
+    from harness.command import plan
+    from harness.core import Paradigm, Run, Scale, Stream, UserError
+
+    run = Run(
+        paradigm=registry.typed(Paradigm, paradigm),
+        stream=registry.typed(Stream, "default"),
+        scale=registry.typed(Scale, scale),
+    )
+    with tempfile.TemporaryDirectory() as empty:
+        found = plan.of(run, Path(empty), named(cards))
+        if found.price is None:
+            raise ValueError(f"the model of scale {scale} is not known")
+        try:
+            plan.refuse(found, Path(empty))
+            verdict = found.price.verdict
+        except UserError:
+            verdict = "no"
+    hours = [sum(stage.seconds for stage in found.stages) / 3600, found.evaluation_seconds / 3600]
+    times = [f"{hour:.1f} h" for hour in hours] if verdict != "no" else ["", ""]
+    total = f"{found.device_hours:,.0f}" if verdict != "no" else ""
+    return (
+        f"| `{paradigm}` | `{scale}` | {cards} | {found.price.memory.peak / 1e9:.0f} GB | {verdict} |"
+        f" {found.disk_bytes / 1e9:.0f} GB | {found.rollouts:,} | {' | '.join(times)} | {total} |"
+    )
+
+
+PAGES = {"cli.md": cli, "schema.md": schema, "paper_plan.md": planned}
 
 
 def main() -> None:

@@ -166,9 +166,13 @@ def _replies(shape: Shape, way: Way) -> dict[str, float]:
 
 
 def host(shape: Shape, way: Way) -> float:
-    """Bytes of the host's memory: the fp32 weights gathered by the main rank, each rank's pictures and libraries."""
+    """Bytes of the host's memory: fp32 weights, each rank's pictures and libraries.
+
+    On one device the weights pass through the host on their way there; of several the main rank gathers what it saves.
+    """
+    weights = shape.parameters if way.devices == 1 else way.adapter or shape.parameters
     pictures = way.waiting * way.pixels * PIXEL_VALUES * FP32
-    return FP32 * (way.adapter or shape.parameters) + way.devices * (pictures + RANK)
+    return FP32 * weights + way.devices * (pictures + RANK)
 
 
 __all__ = ["Memory", "Way", "activations", "host", "of"]

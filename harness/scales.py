@@ -65,13 +65,19 @@ QWEN25_VL_7B = Scale(
     max_pixels=1_003_520,
     max_prompt_tokens=4096,
     top_p=0.99,
+    # Eight cards of 80 GB: a group of replies in a forward pass; vLLM for evaluation and, in half of a card, rollouts.
+    micro_batch=8,
+    ranks=8,
+    engine="vllm",
+    rollout_engine="vllm",
+    rollout_memory=0.5,
     cite="arXiv:2507.05386",
 )
 
 # The same for one card: for sft-lora and rft-lora, whose frozen base and adapter fit where all weights with AdamW's
 # moments do not. Rates are those of all weights; the paradigms of adapters multiply them.
 QWEN25_VL_3B = replace(
-    QWEN25_VL_7B, name="qwen2.5-vl-3b", model="Qwen/Qwen2.5-VL-3B-Instruct", micro_batch=2, eval_batch=16
+    QWEN25_VL_7B, name="qwen2.5-vl-3b", model="Qwen/Qwen2.5-VL-3B-Instruct", micro_batch=2, eval_batch=16, ranks=1
 )
 # A picture token of Qwen3-VL stands for 32 x 32 pixels, not 28 x 28: the bounds are the same numbers of tokens.
 QWEN3_VL_8B = replace(

@@ -13,11 +13,12 @@ from harness.command import cli, plan
 from harness.core import UserError
 
 PAGE = (Path(__file__).parents[1] / "docs" / "paper_setting.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```([a-z]*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 COMMANDS = [
     line.partition("  #")[0].strip()
-    for block in re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    for language, block in BLOCKS
     for line in block.splitlines()
-    if line.startswith("harness ")
+    if not language and line.startswith("harness ")
 ]
 RUNS = [command for command in COMMANDS if command.startswith("harness run ")]
 FILES = dict(re.findall(r"`([a-z]+\.toml)`:\n\n```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))

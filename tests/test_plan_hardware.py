@@ -15,9 +15,8 @@ from harness.scales import QWEN25_VL_7B, TWIN
 from tests.fake_runs import SFT, fake_run
 
 EIGHT = named("8xh100-80gb")
-# The paper's sizes, spread over eight cards with a group of eight replies in a forward pass.
-LARGE = replace(QWEN25_VL_7B, ranks=8, micro_batch=8)
-VLLM = replace(LARGE, engine="vllm", rollout_engine="vllm", rollout_memory=0.4)
+VLLM = QWEN25_VL_7B
+LARGE = replace(VLLM, engine="transformers", rollout_engine="transformers")
 
 
 def asked(paradigm: str = "rft", scale: Scale = LARGE, **changes) -> Run:
@@ -45,10 +44,12 @@ def test_the_papers_run_can_be_planned_before_data_and_model_are_here(tmp_path):
 
 
 def test_memory_is_refused_in_one_line_that_says_what_to_do(tmp_path):
-    with pytest.raises(UserError, match=r"trains on 8 GPUs, and 4xh100-80gb has 4: use another scale"):
-        plan.of(asked("sft"), tmp_path, named("4xh100-80gb"))
-    with pytest.raises(UserError, match=r"trains on 8 GPUs, and cpu has 0"):
-        plan.of(asked("sft"), tmp_path, named("cpu"))
+    for cards, has in (("4xh100-80gb", 4), ("cpu", 0)):
+        few = plan.of(asked("sft"), tmp_path, named(cards))
+        assert few.seconds == 0.0
+        assert any("lacks the cards" in note for note in few.notes)
+        with pytest.raises(UserError, match=rf"takes 8 GPUs, and {cards} has {has}: use another scale"):
+            plan.refuse(few, tmp_path)
     one = plan.of(asked("sft", replace(LARGE, ranks=0)), tmp_path, EIGHT)
     with pytest.raises(UserError, match=r"takes 16\d\.\d GB of memory at its peak, a card of 8xh100-80gb has 80\.0 GB"):
         plan.refuse(one, tmp_path)
@@ -145,13 +146,13 @@ def test_sizes_of_a_forward_pass_follow_the_scale():
 def test_the_command_prints_the_plan_and_then_refuses(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("data").mkdir()
-    words = ["plan", "--paradigm", "sft", "--seq", "default", "--scale", "qwen2.5-vl-7b", "--data", "data"]
+    words = ["plan", "--paradigm", "rft-lora", "--seq", "default", "--scale", "qwen2.5-vl-3b", "--data", "data"]
     with pytest.raises(SystemExit) as ended:
         cli.main([*words, "--hardware", "1xl4-24gb"])
     out, err = capsys.readouterr()
     assert ended.value.code == 2
     assert "Memory at its peak, of 24.0 GB on 1xl4-24gb: no" in out
-    assert err.startswith("error: sft on default, scale qwen2.5-vl-7b, seed 0 takes ")
+    assert err.startswith("error: rft-lora on default, scale qwen2.5-vl-3b, seed 0 takes ")
     assert err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 

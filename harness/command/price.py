@@ -45,16 +45,21 @@ class Price:
     given: float = 0.0
 
     @property
+    def lacks_cards(self) -> bool:
+        """Whether the scale wants more GPUs than there are; a processor stands for one."""
+        return self.way.devices > self.hardware.count
+
+    @property
     def verdict(self) -> str:
         """Whether the memory suffices: fits, tight or no."""
-        return self.memory.verdict(self.hardware.card.memory)
+        return "no" if self.lacks_cards else self.memory.verdict(self.hardware.card.memory)
 
 
 def of(paradigm: Paradigm, scale: Scale, cards: Hardware) -> Price:
     """The price of a paradigm at a scale.
 
     Raises:
-        UserError: where the model is neither here nor known, or the scale wants more GPUs than there are.
+        UserError: where the model is neither here nor known.
     """
     model, here = shape_of(scale)
     way = way_of(paradigm, scale, model, cards)
@@ -98,11 +103,6 @@ def shape_of(scale: Scale) -> tuple[Shape, bool]:
 def way_of(paradigm: Paradigm, scale: Scale, model: Shape, cards: Hardware) -> Way:
     """How a stage is trained there, from what the learner says that an update is made of."""
     devices = max(1, scale.ranks)
-    if devices > cards.count and not (cards.on_cpu and devices == 1):
-        raise UserError(
-            f"scale {scale.name} trains on {devices} GPUs, and {cards.name} has {0 if cards.on_cpu else cards.count}:"
-            " use another scale, or hardware with as many"
-        )
     learner, half = paradigm.learner, scale.precision == "bfloat16" and not cards.on_cpu
     work = learner.work(MANY, paradigm, scale)
     group = max(1, round(work.rollouts / MANY))
@@ -149,9 +149,10 @@ def _rollout_batch(paradigm: Paradigm, scale: Scale) -> int:
 def units(run: Run, price: Price) -> dict[str, float]:
     """Seconds of a learner's step, of an item that is selected, and of one that is asked in a style; by task.
 
-    Keys are the unit's name and the task's; empty where the card's speed or the model's shape is not known.
+    Keys are the unit's name and the task's; empty where nothing can be said: the card's speed or the model's shape is
+    not known, or there are fewer cards than the scale wants.
     """
-    if not price.shape.known or not price.hardware.card.flops:
+    if not price.shape.known or not price.hardware.card.flops or price.lacks_cards:
         return {}
     return dict(_units(run, price))
 
@@ -219,6 +220,8 @@ def _at_once(price: Price, engine: str, share: float, otherwise: int) -> int:
 def assumed(price: Price) -> str:
     """What the modelled seconds stand on, in words; empty where there are none."""
     card = price.hardware.card
+    if price.lacks_cards:
+        return f"nothing: {price.hardware.name} lacks the cards; name others by --hardware"
     if not price.shape.known or not card.flops:
         return ""
     if price.hardware.on_cpu:
@@ -254,6 +257,11 @@ def _kept_and_trained(paradigm: Paradigm, model: Shape) -> tuple[int, int]:
 def refuse_memory(price: Price, name: str) -> None:
     """Raise UserError where a card's memory, or the host's, cannot suffice."""
     cards, wanted = price.hardware, in_words(int(price.memory.peak))
+    if price.lacks_cards:
+        raise UserError(
+            f"{name} takes {price.way.devices} GPUs, and {cards.name} has {0 if cards.on_cpu else cards.count}: use"
+            " another scale, or hardware with as many"
+        )
     if price.verdict == "no":
         where = "this machine" if cards.here and cards.on_cpu else f"a card of {cards.name}"
         raise UserError(

@@ -128,10 +128,11 @@ def planned(asked: Sequence[Asked], legs: Sequence[Leg], place: Place) -> str:
             training = found.stages[n - 1].seconds if n else 0.0
             seconds[row] = max(seconds.get(row, 0.0), training + looks)
     distinct = len({row for one in asked for row in chain(one.run)[1:]})
+    total = sum(seconds.values())
+    time = f", about {printing.duration(total)} on one worker" if total else ""
     return (
         f"[bold]{len(asked):,} runs[/bold]: {stages:,} stages, {distinct:,} of them to train and"
-        f" {stages - distinct:,} shared; {len(legs):,} tasks, about {printing.duration(sum(seconds.values()))} on one"
-        " worker"
+        f" {stages - distinct:,} shared; {len(legs):,} tasks{time}; `harness plan --sweep` says what they take"
     )
 
 

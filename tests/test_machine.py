@@ -25,7 +25,7 @@ EIGHT = Seen(
     installed={"torch": "2.13.0+cu130", "trl": "1.16.0", "vllm": "0.31.0"},
     environment=dict.fromkeys(machine.OFFLINE, "1"),
 )
-LARGE = replace(QWEN25_VL_7B, ranks=8)
+LARGE = replace(QWEN25_VL_7B, engine="transformers", rollout_engine="transformers")
 BARE = Seen(torch="2.14.1", installed={"torch": "2.14.1"})
 
 

@@ -4,8 +4,10 @@
 
     {{mean twin/rft backward_transfer cot}}      mean ± standard error over seeds, percent or points
     {{difference twin/rft twin/sft backward_transfer cot direct}}     with its 95% interval, points
+    {{word twin/rft twin/sft backward_transfer cot direct}}           differs, equivalent or cannot tell
     {{table headline twin}}                      a whole table
     {{table claims twin twin-long}}              the ledger of claims, decided by the runs of these scales
+    {{reference metrics}}                        a table that is made from the code
 
     python -m paper_figures.text        # write both documents again
 """
@@ -17,21 +19,28 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from harness.core import UserError, slug
 from harness.results.arms import Arm, arm_of, paired
+from harness.results.compare import compare
 from harness.results.leaderboard import mean_and_error
 from harness.results.marks import read_marks
-from harness.results.metrics import ALL, compute_all
+from harness.results.metrics import ALL
 from harness.results.published import RUNS, PublishedRun, published
+from harness.results.resampling import matrix_of
 from harness.results.standings import Seen
 from harness.results.stats import differences
 from harness.store.disk import write
-from paper_figures import text_tables
+from paper_figures import text_metrics, text_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOM = Path(__file__).parent
-DOCUMENTS = {"RESULTS.md.in": Path("results/RESULTS.md"), "README.md.in": Path("README.md")}
+DOCUMENTS = {
+    "RESULTS.md.in": Path("results/RESULTS.md"),
+    "README.md.in": Path("README.md"),
+    "metrics.md.in": Path("docs/metrics.md"),
+}
 BLOCK = re.compile(r"(<!-- results: begin -->\n).*(<!-- results: end -->)", re.DOTALL)
 _PLACE = re.compile(r"\{\{([^{}]+)\}\}")
 
@@ -60,8 +69,12 @@ class Numbers:
         return self.arms[name]
 
     def values(self, name: str, metric: str, style: str) -> list[float | None]:
-        """A metric of each run of an arm, in a style."""
-        return [compute_all(run.matrix(style))[metric] for run in self.arm(name)]
+        """A metric of each run of an arm, in a style; from the marks where cells alone do not give it."""
+        found = [ALL[metric].compute(run.matrix(style)) for run in self.arm(name)]
+        if None not in found:
+            return found
+        by_seed: Any = ALL[metric].compute(matrix_of(self.scored(name, style)))
+        return found if by_seed is None else [float(value) for value in by_seed[0]]
 
     def mean(self, name: str, metric: str, style: str) -> str:
         """Mean and standard error over an arm's seeds, in percent or points."""
@@ -98,6 +111,15 @@ class Numbers:
         """A whole table."""
         return text_tables.TABLES[kind](self, *words)
 
+    def reference(self, kind: str) -> str:
+        """A table of the documentation, made from the code."""
+        return text_metrics.REFERENCE[kind]()
+
+    def word(self, one: str, other: str, metric: str, style: str, other_style: str) -> str:
+        """What ``harness compare`` says of a metric of two arms: differs, equivalent or cannot tell."""
+        (row,) = compare(self.scored(one, style), self.scored(other, other_style), [metric]).rows
+        return row.word
+
 
 def render(template: str, numbers: Numbers) -> str:
     """A text with every placeholder replaced by its number.
@@ -106,7 +128,7 @@ def render(template: str, numbers: Numbers) -> str:
         UserError: where a placeholder asks for what is not there.
     """
     words: dict[str, Callable[..., str]] = {
-        name: getattr(numbers, name) for name in ("mean", "difference", "seeds", "cell", "table")
+        name: getattr(numbers, name) for name in ("mean", "difference", "word", "seeds", "cell", "table", "reference")
     }
 
     def filled(match: re.Match[str]) -> str:

@@ -7,15 +7,16 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from harness.core import OWN_STYLE
+from harness.results.dose import dose, mean_dose
 from harness.results.flips import Flips, flips
 from harness.results.leaderboard import mean_and_error
+from harness.results.metrics import ALL
 from harness.results.published import RUNS, PublishedRun, read_costs
 
 if TYPE_CHECKING:
     from harness.results.claims import Decided
     from paper_figures.text import Numbers
 
-SHARES = ("average_accuracy", "learning_accuracy", "malformed_share")
 STYLES = ("direct", "cot")
 
 
@@ -32,7 +33,7 @@ def shown(metric: str, mean: float | None, error: float | None) -> str:
     """
     if mean is None:
         return ""
-    value = f"{100 * mean:.1f}" if metric in SHARES else f"{100 * mean:+.1f}"
+    value = f"{100 * mean:+.1f}" if ALL[metric].points else f"{100 * mean:.1f}"
     return value if error is None else f"{value} ± {100 * error:.1f}"
 
 
@@ -97,13 +98,10 @@ def doses(numbers: Numbers, scale: str, *paradigms: str) -> str:
     """What each arm's training took: updates, dose, trained and sampled tokens, seconds; mean over seeds."""
     lines = []
     for paradigm in paradigms:
-        found = []
-        for run in numbers.arm(f"{scale}/{paradigm}"):
-            stages = read_costs(numbers.results / RUNS / run.id).stages.values()
-            names = ("optimiser_steps", "dose", "trained_tokens", "sampled_tokens", "filter_sampled_tokens", "seconds")
-            found.append([sum(stage.get(name, 0) for stage in stages) for name in names])
-        steps, dose, trained, sampled, filtered, seconds = (fmean(values) for values in zip(*found, strict=True))
-        cells = [f"{steps:,.0f}", f"{dose:.4f}", f"{trained:,.0f}", f"{sampled + filtered:,.0f}", f"{seconds / 60:.1f}"]
+        runs = numbers.arm(f"{scale}/{paradigm}")
+        took = mean_dose(dose(read_costs(numbers.results / RUNS / run.id).stages.values()) for run in runs)
+        tokens = f"{took.trained_tokens:,.0f}", f"{took.sampled_tokens:,.0f}"
+        cells = [f"{took.updates:,.0f}", f"{took.dose:.4f}", *tokens, f"{took.seconds / 60:.1f}"]
         lines.append([f"`{paradigm}`", *cells])
     header = ["paradigm", "updates", "dose", "trained tokens", "sampled tokens", "minutes of training"]
     return rows(header, lines)

@@ -231,7 +231,7 @@ def test_a_run_whose_marks_are_not_those_of_its_cells_is_refused(store, tmp_path
         return table.assign(score=table["score"].where(table.index > 0, 1 - table["score"]))
 
     refused = {
-        "do not give its cell": [swapped, edited, lambda table: table[table["stage"] < 2]],
+        "does not follow from its marks": [swapped, edited, lambda table: table[table["stage"] < 2]],
         "an item of a cell twice": [lambda table: pandas.concat([table, table.head(1)])],
         "empty fields": [lambda table: table.assign(score=table["score"].where(table.index > 0))],
         "is missing or damaged": [lambda table: table.drop(columns="group")],
@@ -240,6 +240,19 @@ def test_a_run_whose_marks_are_not_those_of_its_cells_is_refused(store, tmp_path
         for change in changes:
             with pytest.raises(UserError, match=said):
                 side(str(damaged(change)), "", store / "runs", store / "results")
+
+
+def test_a_cell_that_is_missing_is_named_and_undefined(store, tmp_path, harness) -> None:
+    run = next((store / "results" / "runs").glob("sft-*"))
+    folder = tmp_path / run.name
+    shutil.copytree(run, folder)
+    lines = (folder / "cells.csv").read_text().splitlines(keepends=True)
+    (folder / "cells.csv").write_text("".join(line for line in lines if ",1,gqa,gqa,direct," not in line))
+    code, out, _ = harness("compare", str(folder), "rft", "--style", "direct")
+    assert code == 0
+    assert f"note: {run.name} lacks 1 cells (gqa/gqa/direct first): what needs them is undefined" in out
+    assert "backward_transfer is undefined" in out
+    assert out.splitlines()[-1].count("average_accuracy") == 1
 
 
 def test_a_table_of_marks_is_an_arm(store, tmp_path, harness) -> None:

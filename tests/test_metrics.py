@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from test_matrix import matrices, slowly
 from harness.results.flips import Flips
 from harness.results.matrix import AccuracyMatrix, from_rows
 from harness.results.metrics import ALL, by_column, compute_all, learned
+from paper_figures import text, text_metrics
 
 # What avalanche-lib 0.6.0 gives: Forgetting and BWT (avalanche.evaluation.metrics.forgetting_bwt), fed with A[j, j] as
 # initial and the rows after it, and ForwardTransfer (.forward_transfer), fed with the base as initial and A[j-1, j].
@@ -138,3 +140,24 @@ def test_a_task_is_learned_by_what_its_own_stage_leaves_above_the_base():
     assert learned(a) == ("t1", "t3")
     assert learned(a, margin=0.0) == ("t1", "t2", "t3")
     assert learned(from_rows([[0.2, 0.1], [0.9, 0.9]], joint=True)) == ()
+
+
+def test_the_page_of_the_metrics_is_made_from_the_code(tmp_path):
+    template = text.ROOM / "metrics.md.in"
+    made = text.render(template.read_text(), text.Numbers(tmp_path))
+    page = text.ROOT / text.DOCUMENTS[template.name]
+    assert page.read_text() == made, "docs/metrics.md is out of date: python -m paper_figures.text"
+    for name, metric in ALL.items():
+        assert f"| `{name}` | `{metric.equation}` |" in made
+
+
+def test_intervals_of_means_cover_what_they_say():
+    """The table that benchmarks/coverage.py wrote: 93 to 97%, but for its own error, from three seeds on."""
+    with text_metrics.COVERAGE.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 16
+    error = 2 * (0.95 * 0.05 / 1000) ** 0.5 * 100
+    for row in rows:
+        for name in ("average accuracy", "net learning", "backward transfer", "general delta"):
+            most = 97 if int(row["seeds a side"]) > 2 else 98
+            assert 93 - error < float(row[name]) < most + error, (row["seeds a side"], name)

@@ -32,11 +32,20 @@ def metrics_command(
     if run is None:
         definitions(screen)
         return
+    from harness.results.dose import dose, mean_dose
     from harness.results.references import with_references
-    from harness.results.sides import notes, runs_of, side
+    from harness.results.sides import folders_of, notes, runs_of, side
+    from harness.store.record import read_costs
 
     arm, runs = side(run, style, out, results), runs_of(run, out, results)
     values(screen, with_references(arm, runs, results), notes(runs, runs, (arm, arm)))
+    if folders := folders_of(run, out, results):
+        took = mean_dose(dose(read_costs(folder).stages.values()) for folder in folders)
+        screen.print(
+            f"dose {took.dose:.4f}: {took.updates:,.0f} updates, {took.trained_tokens:,.0f} trained and"
+            f" {took.sampled_tokens:,.0f} sampled tokens, {took.seconds / 60:.1f} minutes of training, a run",
+            soft_wrap=True,
+        )
 
 
 def definitions(screen: Console) -> None:

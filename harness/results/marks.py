@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from harness.core import Mark, Reply, UserError
+from harness.results.published import PublishedRun
 from harness.store.record import read_record
 from harness.store.tables import from_parquet
 
 MARKS = "marks.parquet"
+ROUNDING = 1e-9
 Place = tuple[int, str, str]
 COLUMNS = ("stage", "task", "style", "example", "group", "score", "malformed")
 
@@ -77,4 +80,17 @@ def _of_a_store(folder: Path) -> Mapping[Place, Scores]:
     return found
 
 
-__all__ = ["MARKS", "Place", "Scores", "read_marks"]
+def marks_of(run: PublishedRun, folder: Path) -> Mapping[Place, Scores]:
+    """The marks of a run's cells. Raises UserError where they are damaged, or are not those that the cells count."""
+    marks, found = read_marks(folder), {}
+    for cell in run.cells:
+        place = cell.stage, cell.task, cell.style
+        scores = marks[place].scores if place in marks else ()
+        if len(scores) != cell.n or abs(fmean(scores) - cell.score) > ROUNDING:
+            name = f"{cell.stage_name}/{cell.task}/{cell.style}"
+            raise UserError(f"the cell {name} of {run.id} does not follow from its marks: publish the run again")
+        found[place] = marks[place]
+    return found
+
+
+__all__ = ["MARKS", "Place", "Scores", "marks_of", "read_marks"]

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 
 from harness.core import UserError
 from harness.results.arms import Arm, arm_of
-from harness.results.marks import Place, Scores, read_marks
+from harness.results.marks import marks_of
 from harness.results.marks_table import of_table
 from harness.results.published import RUNS, PublishedRun, published, read_run
 from harness.store.record import RECORD
 from harness.values import cut
 
-SAME = 1e-9  # a mean of scores, but for rounding
+TABLES = (".csv", ".parquet")
 
 
 def side(word: str, style: str, store: Path, results: Path) -> Arm:
@@ -28,9 +27,9 @@ def side(word: str, style: str, store: Path, results: Path) -> Arm:
     Raises:
         UserError: where nothing of that name is there, or what is named are no seeds of one another.
     """
-    if word.endswith((".csv", ".parquet")):
+    if word.endswith(TABLES):
         return of_table(Path(word), style)
-    folders = _folders(word, store, results)
+    folders = folders_of(word, store, results)
     runs = sorted(((read_run(folder), folder) for folder in folders), key=lambda one: (one[0].seed, one[0].id))
     found = [run for run, _ in runs]
     if len({run.id for run in found}) < len(found):
@@ -42,26 +41,15 @@ def side(word: str, style: str, store: Path, results: Path) -> Arm:
     )
 
 
-def marks_of(run: PublishedRun, folder: Path) -> Mapping[Place, Scores]:
-    """The marks of a run's folder. Raises UserError where they are damaged, or are not those that its cells count."""
-    marks = read_marks(folder)
-    for cell in run.cells:
-        found = marks.get((cell.stage, cell.task, cell.style))
-        if found is None or len(found.scores) != cell.n or abs(fmean(found.scores) - cell.score) > SAME:
-            raise UserError(
-                f"the marks of {run.id} do not give its cell {cell.stage_name}/{cell.task}/{cell.style}: restore its"
-                " files, or publish the run again"
-            )
-    return marks
-
-
 def runs_of(word: str, store: Path, results: Path) -> list[PublishedRun]:
     """The runs that a word means; none for a table of marks."""
-    return [] if word.endswith((".csv", ".parquet")) else [read_run(one) for one in _folders(word, store, results)]
+    return [read_run(one) for one in folders_of(word, store, results)]
 
 
-def _folders(word: str, store: Path, results: Path) -> list[Path]:
-    """The folders of the runs that a word means."""
+def folders_of(word: str, store: Path, results: Path) -> list[Path]:
+    """The folders of the runs that a word means; none for a table of marks."""
+    if word.endswith(TABLES):
+        return []
     return [folder for part in word.split(",") for folder in _of_one(part.strip(), store, results)]
 
 
@@ -157,4 +145,4 @@ def _shared(one: Sequence[PublishedRun], other: Sequence[PublishedRun]) -> list[
     return [f"the two sides share the checkpoints of {', '.join(names)}: no replicates there"] if names else []
 
 
-__all__ = ["differing", "marks_of", "notes", "runs_of", "side"]
+__all__ = ["differing", "folders_of", "notes", "runs_of", "side"]

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core import Cell, UserError, replace
+from harness.core import UserError, replace
 from harness.results.arms import Arm, arm_of
-from harness.results.marks import Place, Scores, read_marks
+from harness.results.marks import Place, Scores, marks_of
 from harness.results.metrics import ALL
 from harness.results.published import RUNS, PublishedRun, sound_runs
 from harness.results.references import with_odds
@@ -44,21 +44,10 @@ def seen_runs(results: Path) -> tuple[list[Seen], tuple[str, ...]]:
     found, lines = [], list(damaged)
     for run in runs:
         try:
-            marks = read_marks(results / RUNS / run.id)
-            for cell in run.cells:
-                _refuse_other(cell, marks)
-            found.append(Seen(run=run, marks=marks))
+            found.append(Seen(run=run, marks=marks_of(run, results / RUNS / run.id)))
         except UserError as fault:
             lines.append(f"{cut(str(fault), 500)} (left out)")
     return found, tuple(lines)
-
-
-def _refuse_other(cell: Cell, marks: Marks) -> None:
-    """Raise UserError where a cell is not the mean of its marks."""
-    found = marks.get((cell.stage, cell.task, cell.style))
-    if found is None or len(found.scores) != cell.n or math.fsum(found.scores) / cell.n != cell.score:
-        name = f"{cell.stage_name}/{cell.task}/{cell.style}"
-        raise UserError(f"the cell {name} of {cell.run} does not follow from its marks: publish the run again")
 
 
 class Arms:

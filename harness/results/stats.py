@@ -169,13 +169,8 @@ def differences(one: Arm, other: Arm, names: Sequence[str] = (), *, level: float
 def cell_estimates(arm: Arm, *, level: float = LEVEL) -> tuple[tuple[Estimate | None, ...], ...]:
     """The arm's mean over seeds of every cell of its tasks, [stage incl. base, task], each with its interval."""
     resampled = resample(arm)
-    return tuple(
-        tuple(
-            None if value is None or drawn is None else _estimate([Side.of(value, drawn)], level)
-            for value, drawn in zip(values, replicates, strict=True)
-        )
-        for values, replicates in zip(resampled.whole[0].scores, resampled.drawn[0].scores, strict=True)
-    )
+    tasks = [column.name for column in arm.tasks]
+    return tuple(tuple(resampled.cell(stage, task, level) for task in tasks) for stage in range(len(arm.stages)))
 
 
 @dataclass(frozen=True, kw_only=True)

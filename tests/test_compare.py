@@ -58,6 +58,8 @@ def test_what_differs_differs_and_what_these_items_cannot_tell_is_said_so() -> N
     assert row.difference.low > row.difference.smallest() > 0
     assert 0 < row.floor < row.difference.value
     assert words(one, two, "net_learning", margin=0.2) == {"net_learning": "equivalent"}
+    with pytest.raises(UserError, match="gqa, pathvqa, vizwiz, pope has a single item or picture"):
+        compare(*arms(world=replace(WORLD, items=2, share=2)))
     some, fewer = arms(world=replace(WORLD, items=20))
     assert words(some, fewer, "average_accuracy") == {"average_accuracy": "cannot tell"}
 
@@ -146,6 +148,9 @@ def test_a_run_and_itself_are_equivalent_by_the_command(harness, store) -> None:
     code, out, _ = harness("compare", run, str(store / "runs" / run), "--margin", "1")
     assert code == 0
     assert f"note: {run} is one seed: the interval holds the noise of items alone" in out
+    row = next(line for line in out.splitlines() if line.strip().startswith("average_accuracy"))
+    floor = float(row.split()[-5])  # what two published seeds of sft differ by
+    assert 0 < floor < 20
     words = "average_accuracy, net_learning, backward_transfer, loss_rate, general_delta"
     assert out.splitlines()[-1] == f"at a margin of 1 points  equivalent: {words}"
 

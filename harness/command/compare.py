@@ -42,7 +42,7 @@ def compare_command(
     from harness.command import printing
     from harness.results.compare import compare
     from harness.results.references import NEEDING, with_references
-    from harness.results.sides import notes, runs_of, side
+    from harness.results.sides import kin_of, notes, runs_of, side
 
     if not 0 < margin <= MOST:
         raise UserError(f"--margin {margin:g} is out of range: use points above 0, at most {MOST:g}")
@@ -53,7 +53,9 @@ def compare_command(
     names = metrics_named(metric or ())
     if set(names) & set(NEEDING):
         arms = with_references(arms[0], runs[0], results), with_references(arms[1], runs[1], results)
-    found = compare(*arms, names, margin=margin / 100, intersect=intersect)
+    several = [kin_of(mine, arm.style, results) for mine, arm in zip(runs, arms, strict=True)]
+    kin = [arm for arm in several if arm is not None]
+    found = compare(*arms, names, margin=margin / 100, intersect=intersect, kin=kin)
     said += _left_out(found, before)
     show(printing.console(), found, said)
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
 from typing import Any, Literal
 
+from harness.core import UserError
 from harness.results.arms import Arm, Column, paired
 from harness.results.flips import RIGHT
+from harness.results.matrix import AccuracyMatrix
 from harness.results.metrics import ALL, learned
-from harness.results.resampling import REPLICATES, over_seeds
+from harness.results.resampling import REPLICATES, matrix_of, over_seeds
 from harness.results.stats import LEVEL, Estimate, Resampled, resample
 
 HEADLINE = ("average_accuracy", "net_learning", "backward_transfer", "loss_rate", "general_delta")
@@ -26,8 +29,8 @@ class Row:
     """A metric of both arms, fractions, and its difference, the first minus the second.
 
     ``p`` is that of no difference and ``p_equivalent`` that of the two one-sided tests at the margin, both corrected
-    by Holm over the metrics asked. ``floor`` is what two seeds of one arm differ by on average, None with one seed a
-    side. ``learned`` is the difference over the tasks that both arms learned, ``by_column`` that of each task or suite.
+    by Holm over the metrics asked. ``floor`` is what two seeds of one arm differ by on average, None where no arm has
+    two. ``learned`` is the difference over the tasks that both arms learned, ``by_column`` that of each task or suite.
     """
 
     metric: str
@@ -89,22 +92,29 @@ def compare(
     margin: float = MARGIN,
     level: float = LEVEL,
     intersect: bool = False,
+    kin: Sequence[Arm] = (),
     replicates: int = REPLICATES,
 ) -> Comparison:
     """The first arm against the second; ``margin`` is a fraction, and so is every number of the result.
 
+    ``kin`` are further arms whose seeds tell the noise floor: the published seeds of a single run, say.
+
     Raises:
-        UserError: where the arms have no task in common, or other items of one (``intersect`` takes the common ones).
+        UserError: where the arms have no task in common, or other items of one (``intersect`` takes the common ones),
+            or where a task has a single item or picture.
     """
     one, other = paired(one, other, intersect=intersect)
+    if single := [column.name for column in one.columns if len(set(column.groups)) == 1]:
+        raise UserError(f"{', '.join(single)} has a single item or picture: nothing can be said of its noise")
     both = resample(one, other, replicates=replicates)
     tasks = _learned(both)
     found = {name: both.estimate(name, level=level) for name in names}
     known = {name: difference for name, difference in found.items() if difference is not None}
     unequal = holm([difference.p_value() for difference in known.values()])
     equal = holm([difference.p_equivalent(margin) for difference in known.values()])
+    of_seeds = [*both.whole, *(matrix_of(arm) for arm in kin)]
     rows = [
-        _row(both, name, difference, (p, p_equivalent), tasks)
+        _row(both, name, difference, (p, p_equivalent), tasks, seed_floor([_by_seed(name, a) for a in of_seeds]))
         for (name, difference), p, p_equivalent in zip(known.items(), unequal, equal, strict=True)
     ]
     return Comparison(
@@ -124,18 +134,31 @@ def _learned(both: Resampled) -> tuple[str, ...]:
     return tuple(task for task in mine if task in yours)
 
 
-def _row(both: Resampled, name: str, difference: Estimate, p: tuple[float, float], tasks: tuple[str, ...]) -> Row:
+def _by_seed(name: str, a: AccuracyMatrix) -> list[float]:
+    """A metric of each seed; none where it is undefined."""
+    value: Any = ALL[name].compute(a)
+    return [] if value is None else [float(one) for one in value[0]]
+
+
+def _row(
+    both: Resampled,
+    name: str,
+    difference: Estimate,
+    p: tuple[float, float],
+    tasks: tuple[str, ...],
+    floor: float | None,
+) -> Row:
     metric, level = ALL[name], difference.level
-    values: list[Any] = [metric.compute(a) for a in both.whole]
+    one, other = (_by_seed(name, a) for a in both.whole)
     columns = both.whole[0].suites if metric.of_suites else both.whole[0].tasks
     return Row(
         metric=name,
-        one=float(values[0].mean()),
-        other=float(values[1].mean()),
+        one=fmean(one),
+        other=fmean(other),
         difference=difference,
         p=p[0],
         p_equivalent=p[1],
-        floor=seed_floor([list(value[0]) for value in values]),
+        floor=floor,
         learned=None if metric.of_suites or not tasks else both.estimate(name, tasks, level),
         by_column={column: both.estimate(name, [column], level) for column in columns},
     )

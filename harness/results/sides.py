@@ -14,7 +14,7 @@ from harness.core import UserError
 from harness.results.arms import Arm, arm_of
 from harness.results.marks import marks_of
 from harness.results.marks_table import of_table
-from harness.results.published import RUNS, PublishedRun, published, read_run
+from harness.results.published import RUNS, PublishedRun, published, read_run, sound_runs
 from harness.store.record import RECORD
 from harness.values import cut
 
@@ -78,6 +78,14 @@ def _differ(runs: Sequence[PublishedRun]) -> str:
     """In what runs differ, in words."""
     found = dict.fromkeys(name for run in runs[1:] for name in differing(runs[0], run))
     return f"they differ in {', '.join(found or ['their paradigm'])}"
+
+
+def kin_of(runs: Sequence[PublishedRun], style: str, results: Path) -> Arm | None:
+    """The published seeds of a single run's recipe and group, in a style; None where there are not two of them."""
+    if len(runs) != 1:
+        return None
+    kin = [run for run in sound_runs(results)[0] if (run.recipe, run.group) == (runs[0].recipe, runs[0].group)]
+    return arm_of(kin, [marks_of(run, results / RUNS / run.id) for run in kin], style) if len(kin) > 1 else None
 
 
 def differing(one: PublishedRun, other: PublishedRun) -> list[str]:
@@ -145,4 +153,4 @@ def _shared(one: Sequence[PublishedRun], other: Sequence[PublishedRun]) -> list[
     return [f"the two sides share the checkpoints of {', '.join(names)}: no replicates there"] if names else []
 
 
-__all__ = ["differing", "folders_of", "notes", "runs_of", "side"]
+__all__ = ["differing", "folders_of", "kin_of", "notes", "runs_of", "side"]

@@ -60,10 +60,11 @@ class View:
 
     @property
     def scale(self) -> Scale:
-        """The run's scale, for an engine that is asked everything: its prompts are as long as any suite's may be."""
+        """The run's scale for an engine that is asked everything: prompts and replies as long as any suite's may be."""
         scale = self.run.scale
         for suite in self.suites.values():
-            scale = suite.sized(scale)
+            decodings = {**scale.decodings, suite.name: suite.decoding_at(self.run.scale)}
+            scale = replace(suite.sized(scale), decodings=decodings)
         return scale
 
     def texts(self, observation: Observation) -> list[Text]:
@@ -122,6 +123,11 @@ class View:
         return replace(self, tasks={name: task.by(scorer) for name, task in self.tasks.items()})
 
 
+def engine_name(kind: EngineKind) -> str:
+    """An engine's part of a reply's identity: its name and version, and the kind of device that it computes on."""
+    return f"{kind.name}-v{kind.version}@{'elsewhere' if kind.elsewhere else device_kind()}"
+
+
 def view_of(run: Run, kind: EngineKind | None) -> View:
     """Load all that a run looks at; without a kind of engine, for replies that were made elsewhere."""
     tasks, suites = run_tasks(run), run_suites(run)
@@ -137,7 +143,7 @@ def view_of(run: Run, kind: EngineKind | None) -> View:
         suites=suites,
         styles=run_styles(run),
         asked=asked,
-        engine=f"{kind.name}-v{kind.version}@{device_kind()}" if kind else UNKNOWN,
+        engine=engine_name(kind) if kind else UNKNOWN,
     )
 
 

@@ -218,7 +218,7 @@ def make_replies(
         session.store,
         wanted if beside is None else _last_ones(session, wanted, checkpoint.weights, beside),
         checkpoint.weights,
-        Engines(session.kind, checkpoint.path, session.view.scale, session.run.scale.ranks),
+        Engines(session.kind, checkpoint.path, session.view.scale, session.run.scale.ranks, session.listener.note),
         lambda observation, seconds: session.recorder.evaluated(index, checkpoint.stage, seconds),
     )
 

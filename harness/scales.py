@@ -41,6 +41,8 @@ TWIN = Scale(
 # Stages eight times as long: at the default size no stage costs another task more than two points, so that nothing can
 # be said about forgetting. The rates are the default scale's, untuned for this length.
 TWIN_LONG = replace(TWIN, name="twin-long", train_items=3072)
+# The same by vLLM, which makes every reply: in evaluation, in selection and in training.
+TWIN_VLLM = replace(TWIN, name="twin-vllm", engine="vllm", rollout_engine="vllm", ranks=1, observers=0)
 
 # Settings of the released scripts (github.com/laisong-22004009/RFTvsSFT @7d4f50e). Precision is that of the forward
 # pass: every arm holds fp32 master weights, because at a rate of 1e-6 updates of bf16 weights are rounded away; this
@@ -104,7 +106,7 @@ def with_model(scale: Scale, model: str | None) -> Scale:
     return named if kind in SHARES_PREFIX else replace(named, attention=PLAIN)
 
 
-SCALES = (TWIN, TWIN_LONG, QWEN25_VL_3B, QWEN25_VL_7B, QWEN3_VL_8B)
+SCALES = (TWIN, TWIN_LONG, TWIN_VLLM, QWEN25_VL_3B, QWEN25_VL_7B, QWEN3_VL_8B)
 
 
 def model_folder(scale: Scale) -> Path:

@@ -134,6 +134,8 @@ def selected(session: Session, key: str, job: Job, watch: Watch) -> Sequence[Ver
         return ()
     verdicts = session.store.verdicts(key)
     if verdicts is None:
+        if session.kind.opening:
+            session.listener.note(session.kind.opening)
         verdicts = select(job)
         watch.tick("filter_seconds", force=True)
         session.store.save_verdicts(key, verdicts, environment())

@@ -196,4 +196,4 @@ def test_the_address_and_the_key_stand_in_the_environment(
     monkeypatch.setenv(ADDRESS, server.url)
     with open_engine(BASE, SCALE) as engine:
         assert isinstance(engine.generate(asked(1)[:1], SHORT)[0], Generation)
-        assert (engine.name, engine.device_kind) == ("endpoint", "endpoint")
+        assert (engine.name, engine.device_kind) == ("endpoint", "elsewhere")

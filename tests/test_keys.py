@@ -298,8 +298,11 @@ def test_the_device_is_in_the_address_of_replies_and_a_scorer_or_a_place_is_not(
     before = replies_address(begun)
     monkeypatch.setattr(fake_plugin, "COINS", replace(COINS, version=2, score=lenient, cite="arXiv:4"))
     assert replies_address(cited(moved(begun))) == before
+    there = replace(ENGINE, elsewhere=True)
+    elsewhere = replies_of_engine(begun, there)
     monkeypatch.setattr(observe, "device_kind", lambda: "H100")
     assert replies_address(begun) != before
+    assert replies_of_engine(begun, there) == elsewhere, "what stands here says nothing of a server"
 
 
 PLUGIN = """

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 from test_kill import alive
 
+from harness.asking.devices import Engines
 from harness.asking.engines import open_engine, vllm
+from harness.asking.engines.kinds import VLLM
 from harness.asking.engines.vllm import VllmEngine
 from harness.core import Decoding, UserError, replace
 from harness.scales import TWIN, model_folder
@@ -152,3 +154,11 @@ def test_a_server_and_its_workers_die_with_their_owner(fake: Path) -> None:
         owner.send_signal(signal.SIGKILL)
         owner.wait()
         assert gone(pids)
+
+
+def test_it_is_said_that_a_server_is_started_once_for_all_parts(fake: Path) -> None:
+    said: list[str] = []
+    with Engines(VLLM, BASE, SCALE, 8, said.append) as engines:
+        urls = list(engines.each(lambda engine, part: (engine.url, part), [1, 2]))
+    assert len({url for url, _ in urls}) == 1
+    assert said == ["vLLM is started for these weights, which takes a minute or more"]

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from harness.asking.engines import Engine, EngineKind
 from harness.core import Scale
-from harness.processes import Say, Worker
+from harness.processes import Say, Worker, unheard
 
 Part = TypeVar("Part")
 Answer = TypeVar("Answer")
@@ -24,9 +24,14 @@ Answer = TypeVar("Answer")
 class Engines:
     """The engines of one kind that have a model loaded; each is opened when it is first asked."""
 
-    def __init__(self, kind: EngineKind, folder: Path, scale: Scale, devices: int = 1) -> None:
-        """Name kind, model and scale; an engine that takes all devices itself is opened once."""
-        self._open = kind, folder, scale
+    def __init__(
+        self, kind: EngineKind, folder: Path, scale: Scale, devices: int = 1, say: Callable[[str], None] = unheard
+    ) -> None:
+        """Name kind, model and scale; an engine that takes all devices itself is opened once.
+
+        ``say`` is told before an engine is opened whose opening takes long.
+        """
+        self._open, self._say = (kind, folder, scale), say
         self._devices = 1 if kind.takes_all_devices else max(1, devices)
         self._engine: Engine | None = None
         self._workers: list[Worker] = []
@@ -41,6 +46,8 @@ class Engines:
         if self._devices == 1:
             kind, folder, scale = self._open
             for part in parts:
+                if self._engine is None and kind.opening:
+                    self._say(kind.opening)
                 self._engine = self._engine or kind.open(folder, scale)
                 yield ask(self._engine, part)
             return

@@ -67,13 +67,16 @@ class EngineKind:
     """A way to generate: its name, and what loads a model folder into an engine of this kind.
 
     ``version`` is raised by hand whenever the same model would reply otherwise. An engine that ``takes_all_devices`` is
-    opened once; of another one as many are opened as there are devices.
+    opened once; of another one as many are opened as there are devices. ``elsewhere`` says that it computes on another
+    machine, of which nothing is known; ``opening`` is what to say while it is opened, where that takes long.
     """
 
     name: str
     version: int
     open: Callable[[Path, Scale], Engine]
     takes_all_devices: bool = False
+    elsewhere: bool = False
+    opening: str = ""
 
 
 def open_engine(folder: Path, scale: Scale) -> Engine:

@@ -17,7 +17,7 @@ from harness.asking.chat import messages
 from harness.asking.engines import Generation, Prompt
 from harness.asking.engines.kinds import ENDPOINT
 from harness.asking.engines.pictures import data_url
-from harness.asking.engines.prompts import prompt_lengths, refuse_long
+from harness.asking.engines.prompts import own_words, prompt_lengths, refuse_long
 from harness.asking.engines.transformers import declared_ends, forbidden_tokens, load_processor
 from harness.core import Decoding, Scale, UserError, digest
 from harness.values import cut
@@ -45,7 +45,7 @@ class Endpoint:
 
     name = ENDPOINT.name
     version = ENDPOINT.version
-    device_kind = "endpoint"
+    device_kind = "elsewhere"
 
     def __init__(self, url: str, folder: Path, scale: Scale, key: str = "", serves: str | None = None) -> None:
         """Name the server; ``serves`` is what it calls the weights, their digest where it is not given.
@@ -107,7 +107,7 @@ class Endpoint:
         length = {"max_tokens": decoding.max_new_tokens, **({"stop": list(decoding.stop)} if decoding.stop else {})}
         pool = ThreadPoolExecutor(max_workers=self.scale.eval_batch)
         try:
-            chats = list(pool.map(chat, prompts))
+            chats = list(pool.map(lambda prompt: chat(self.processor, prompt), prompts))
 
             def ask(one: tuple[int, Row]) -> Generation:
                 place, how = one
@@ -161,7 +161,7 @@ class Endpoint:
         return UserError(f"{self.url} cannot be reached ({cut(reason, 100)}): start the server, or correct {ADDRESS}")
 
 
-def chat(prompt: Prompt) -> list[Row]:
+def chat(processor: Any, prompt: Prompt) -> list[Row]:
     """The turns of a prompt as OpenAI's API writes them, with its pictures where they stand."""
     text, pictures = prompt
     shown = iter(pictures)
@@ -169,7 +169,8 @@ def chat(prompt: Prompt) -> list[Row]:
     def part(given: Row) -> Row:
         return {"type": "image_url", "image_url": {"url": data_url(next(shown))}} if given["type"] == "image" else given
 
-    return [{**turn, "content": [part(one) for one in turn["content"]]} for turn in messages(text, len(pictures))]
+    turns = own_words(processor, messages(text, len(pictures)))
+    return [{**turn, "content": [part(one) for one in turn["content"]]} for turn in turns]
 
 
 def named_endpoint(folder: Path, scale: Scale) -> Endpoint:

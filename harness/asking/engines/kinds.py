@@ -31,5 +31,11 @@ def open_endpoint(folder: Path, scale: Scale) -> Engine:
 
 TRANSFORMERS = EngineKind(name="transformers", version=1, open=open_transformers)
 # Its version stands for vLLM 0.31, which constraints-gpu.txt pins.
-VLLM = EngineKind(name="vllm", version=1, open=open_vllm, takes_all_devices=True)
-ENDPOINT = EngineKind(name="endpoint", version=1, open=open_endpoint, takes_all_devices=True)
+VLLM = EngineKind(
+    name="vllm",
+    version=1,
+    open=open_vllm,
+    takes_all_devices=True,
+    opening="vLLM is started for these weights, which takes a minute or more",
+)
+ENDPOINT = EngineKind(name="endpoint", version=1, open=open_endpoint, takes_all_devices=True, elsewhere=True)

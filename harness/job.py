@@ -25,6 +25,15 @@ class Work:
     dose: float = 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reporting:
+    """Which of the trainers' own reporters hears a stage: its name, the group of the run's stages, and a folder."""
+
+    to: str
+    group: str
+    folder: Path
+
+
 def unheard(progress: Progress) -> None:
     """The report of a job that nobody follows."""
 
@@ -37,7 +46,7 @@ class Job:
     ``folder`` keeps the trainer's resume state, which only a job of the same ``key`` reads; ``carry`` is what the stage
     before handed on; ``base`` is the model that the run starts from, on which an adapter stands (None: ``model``);
     ``devices`` is how many engines a selector may ask side by side, which moves no verdict;
-    ``report`` shows progress.
+    ``report`` shows progress; ``reporting`` moves no number.
     """
 
     paradigm: Paradigm
@@ -54,6 +63,7 @@ class Job:
     base: Path | None = None
     devices: int = 1
     report: Callable[[Progress], None] = field(default=unheard, compare=False)
+    reporting: Reporting | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

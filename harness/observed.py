@@ -86,12 +86,16 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """One optimiser step of a stage, for the live display: loss or reward, whichever the learner has."""
+    """One optimiser step of a stage, for the live display: loss or reward, whichever the learner has.
+
+    ``tokens`` are those that the stage has trained on so far, where the learner counts them.
+    """
 
     step: int
     steps: int
     loss: float | None = None
     reward: float | None = None
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

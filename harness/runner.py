@@ -22,7 +22,8 @@ from harness.core import (
     UserError,
     digest,
 )
-from harness.listener import Listener, Silent
+from harness.job import Reporting
+from harness.listener import Listener, Silent, Written
 from harness.observe import Look, file_name, generate, kept_replies, look, view_of
 from harness.registry import typed
 from harness.results.cells import write_cells
@@ -60,12 +61,18 @@ class Finished:
 
 
 def run(
-    run: Run, out: Path, listener: Listener | None = None, engine: EngineKind | None = None, until: str = ""
+    run: Run,
+    out: Path,
+    listener: Listener | None = None,
+    engine: EngineKind | None = None,
+    until: str = "",
+    report_to: str = "",
 ) -> Finished:
     """Do a run, or continue it, or serve it from the store; equal runs end with the same cells.csv.
 
     ``engine`` is another engine than the one that the scale names. ``until`` names a stage, or "base", with whose cells
-    this call ends; the run is then unfinished, and a further call continues it. Raises UserError, with nothing
+    this call ends; the run is then unfinished, and a further call continues it. ``report_to`` names a reporter of the
+    trainers' ("tensorboard", "wandb"), which writes into the run's folder. Raises UserError, with nothing
     half-written, for what the user can mend.
     """
     name = run_id(run)
@@ -96,9 +103,10 @@ def run(
                 store=store,
                 folder=folder,
                 recorder=recorder,
-                listener=listener or Silent(),
+                listener=_written(folder, recorder.record.finished, listener or Silent()),
                 kind=kind,
                 view=view,
+                reporting=Reporting(to=report_to, group=name, folder=folder) if report_to else None,
                 stages=stages,
                 observations=looked,
             )
@@ -117,6 +125,11 @@ def stage_number(stages: tuple[Stage, ...], until: str) -> int:
     if until and until not in names:
         raise UserError(f"--until {cut(until, 40)} is no stage of this run: use one of {', '.join(names)}")
     return names.index(until) if until else len(stages)
+
+
+def _written(folder: Path, finished: bool, listener: Listener) -> Listener:
+    """The listener, and the run's journal before it; a run that is finished and only looked through adds nothing."""
+    return listener if finished else Written(folder, listener)
 
 
 def served(session: Session) -> bool:
@@ -193,8 +206,9 @@ def end_look(session: Session, index: int, checkpoint: Checkpoint, base: Checkpo
     """The cells and probes of a stage; what the observer has not come to, or left undone, is generated here."""
     if index in session.looks:
         make_replies(session, index, checkpoint, beside=session.looks[index])
-        for _, seconds in session.looks.pop(index).result():
+        for observation, seconds in session.looks.pop(index).result():
             session.recorder.evaluated(index, checkpoint.stage, seconds)
+            session.listener.replies(observation, seconds)
     make_replies(session, index, checkpoint)
     for observation in session.of_stage(index):
         if observation.kind == "probe":
@@ -213,13 +227,18 @@ def make_replies(
     The observer goes forwards and this process backwards, until as few are left as the observer has at hand.
     """
     wanted = cells_of(session.of_stage(index))
+
+    def heard(observation: Observation, seconds: float) -> None:
+        session.recorder.evaluated(index, checkpoint.stage, seconds)
+        session.listener.replies(observation, seconds)
+
     generate(
         session.view,
         session.store,
         wanted if beside is None else _last_ones(session, wanted, checkpoint.weights, beside),
         checkpoint.weights,
         Engines(session.kind, checkpoint.path, session.view.scale, session.run.scale.ranks, session.listener.note),
-        lambda observation, seconds: session.recorder.evaluated(index, checkpoint.stage, seconds),
+        heard,
     )
 
 

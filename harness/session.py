@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.asking.engines import EngineKind
 from harness.core import Cell, Detail, Observation, ProbeValue, Run, Stage
+from harness.job import Reporting
 from harness.listener import Listener
 from harness.observe import View
 from harness.processes import Worker
@@ -28,6 +29,7 @@ class Session:
     listener: Listener
     kind: EngineKind
     view: View
+    reporting: Reporting | None
     stages: tuple[Stage, ...]
     observations: tuple[Observation, ...]
     cells: list[Cell] = field(default_factory=list)

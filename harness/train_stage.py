@@ -62,6 +62,7 @@ def prepare(
         carry=parent.carried,
         base=base.path,
         devices=max(1, run.scale.ranks),
+        reporting=session.reporting,
     )
     inputs = training_inputs(
         run,

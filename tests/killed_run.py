@@ -13,7 +13,7 @@ from conftest import FAKE_PLUGIN
 from fake_world import ENGINE, SLOW, fake_run, open_slowly
 
 from harness import observe, registry, train_stage
-from harness.core import Cell, Paradigm, Progress, Run, Stream, replace
+from harness.core import Cell, Observation, Paradigm, Progress, Run, Stream, replace
 from harness.registry import typed
 from harness.runner import run
 from harness.scales import TWIN
@@ -31,6 +31,9 @@ class Speaker:
     def progress(self, progress: Progress) -> None:
         """A step is done."""
         print(f"step {progress.step}", flush=True)
+
+    def replies(self, observation: Observation, seconds: float) -> None:
+        """Replies were generated."""
 
     def cell(self, cell: Cell, done: int, total: int) -> None:
         """A cell is done."""

@@ -32,7 +32,8 @@ INNER = {
     "budget": set(),
     "foreign": {"asking", "store", "training"},
     "sweep": {"store"},
-    "command": {"asking", "store", "results", "data", "budget", "foreign", "scoring", "sweep"},
+    "report": {"asking", "store", "results"},
+    "command": {"asking", "store", "results", "data", "budget", "foreign", "scoring", "sweep", "report"},
     "scoring": {"asking", "store", "results", "foreign"},
 }
 FORBIDDEN = {"utils.py", "util.py", "common.py", "misc.py", "base.py", "helpers.py"}
@@ -179,7 +180,7 @@ RUN_FLAGS = [
     "--plugin",
 ]
 FLAGS = {
-    "run": [*RUN_FLAGS[:-1], "--until", "--plugin"],
+    "run": [*RUN_FLAGS[:-1], "--until", "--report-to", "--plugin"],
     "plan": [*RUN_FLAGS, "--sweep", "--hardware"],
     "list": ["--plugin"],
     "check": ["--seq", "--scale", "--model", "--out", "--data", "--skip-broken", "--suites", "--plugin"],
@@ -211,6 +212,8 @@ FLAGS = {
     "figures": ["name", "--results", "--out", "--scale", "--width"],
     "export": ["--task", "--format", "--out", "--style", "--split", "--limit", "--data", "--plugin"],
     "sweep": ["file", "--executor", "--out", "--plan", "--status"],
+    "report": ["runs", "--output", "-o", "--out", "--results", "--data", "--plugin"],
+    "watch": ["run", "--out"],
     "runs list": ["--out"],
     "runs show": ["run", "--scorer", "--details", "--out"],
     "runs rm": ["run", "--out"],

@@ -45,6 +45,7 @@ from harness.core import (
     replace,
     stage_seed,
 )
+from harness.listener import Silent
 from harness.results.cells import read_cells
 from harness.runner import run, run_id
 from harness.store.checkpoints import Store
@@ -103,7 +104,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @dataclass
-class Hearer:
+class Hearer(Silent):
     """Keeps all that it hears."""
 
     heard: list[tuple[Any, ...]] = field(default_factory=list)

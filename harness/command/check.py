@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from harness import registry
@@ -21,6 +22,8 @@ from harness.store.environment import unfit_versions, versions
 from harness.values import cut
 
 LEAST_FREE = 2 * 10**9
+# The trainers' reporters, and the packages of which one must be there for each.
+REPORTERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +140,14 @@ def laws(plugins: Sequence[Path]) -> list[Finding]:
         if not lines:
             found.append(Finding(what="laws", well=True, line=f"{path.name}: tasks, styles, learners, paradigms"))
     return found
+
+
+def reporter(name: str) -> None:
+    """Raise UserError where the trainers have no reporter of that name, or its package is not installed."""
+    if name not in REPORTERS:
+        raise UserError(f"--report-to {cut(name, 40)} is unknown: use {' or '.join(REPORTERS)}, or leave it out")
+    if not any(find_spec(package) for package in REPORTERS[name]):
+        raise UserError(f"--report-to {name} needs the package {name}: pip install {name}, or leave the flag out")
 
 
 def writable(out: Path) -> str:

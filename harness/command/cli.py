@@ -31,6 +31,7 @@ from harness.command.flags import (
     OutFlag,
     ParadigmFlag,
     PluginFlag,
+    ReportToFlag,
     ResultsFlag,
     RunName,
     ScaleFlag,
@@ -48,10 +49,12 @@ from harness.command.flags import (
 )  # fmt: skip
 from harness.command.metrics import metrics_command
 from harness.command.planning import plan_command
+from harness.command.report import report_command
 from harness.command.score import score_command
 from harness.command.shell import ENVIRONMENT, blamed, one_line, outputs, refusal, settle, traced, unsaid
 from harness.command.submit import submit_command
 from harness.command.sweep import sweep_command
+from harness.command.watch import watch_command
 from harness.core import Paradigm, Run, Scale, UserError, slug
 from harness.scales import with_model
 from harness.values import cut
@@ -76,6 +79,8 @@ app.command("submit")(submit_command)
 app.command("leaderboard")(leaderboard_command)
 app.command("claims")(claims_command)
 app.command("sweep")(sweep_command)
+app.command("report")(report_command)
+app.command("watch")(watch_command)
 
 
 def request(
@@ -112,6 +117,7 @@ def run_command(
     skip_broken: SkipFlag = 0,
     suites: SuitesFlag = "native",
     until: UntilFlag = "",
+    report_to: ReportToFlag = None,
     plugin: PluginFlag = None,
 ) -> None:
     """Train a paradigm through a stream and evaluate all tasks and suites after every stage.
@@ -126,6 +132,8 @@ def run_command(
     from harness.command.progress import Display
     from harness.results import published
 
+    if report_to is not None:
+        check.reporter(report_to)
     check.fit_versions()
     check.writable(out)
     check.model(asked.scale)
@@ -140,7 +148,7 @@ def run_command(
     from harness.store.record import read_record
 
     with Display(planned) as display:
-        done = run(asked, out, display, until=until)
+        done = run(asked, out, display, until=until, report_to=report_to or "")
     if read_record(done.folder).finished:
         printing.finished(console, published.read_run(done.folder), done.folder, publishable(asked))
     else:

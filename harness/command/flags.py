@@ -45,6 +45,9 @@ PluginFlag = Annotated[
 HardwareFlag = Annotated[
     str | None, typer.Option("--hardware", help="Plan for cpu, or cards such as 8xh100-80gb; this machine without it.")
 ]
+ReportToFlag = Annotated[
+    str | None, typer.Option("--report-to", help="Also report training to tensorboard or wandb, in the run's folder.")
+]
 ResultsFlag = Annotated[Path, typer.Option("--results", help="The folder of published results.")]
 RunName = Annotated[str, typer.Argument(help="A run's id: see `harness runs list`.", metavar="RUN")]
 ScorerFlag = Annotated[str, typer.Option("--scorer", help="A second scorer of the tasks, such as single.")]

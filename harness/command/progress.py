@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from harness.command.printing import duration, percent, told
-from harness.core import Cell, Progress
+from harness.core import Cell, Observation, Progress
 from harness.values import cut
 
 if TYPE_CHECKING:
@@ -124,6 +124,14 @@ class Display:
         else:
             step = f"step {progress.step}/{progress.steps}"
             self._say(f"{self._name}: {step} {detail}", always=progress.step == progress.steps)
+
+    def replies(self, observation: Observation, seconds: float) -> None:
+        """The replies of an observation were generated; it says so, for a large evaluation takes long."""
+        detail = f"replies of {observation.name} {observation.style} in {duration(seconds)}"
+        if self._bars:
+            self._bars.update(self._part, detail=detail)
+        else:
+            self._say(f"{self._name}: {detail}", always=False)
 
     def cell(self, cell: Cell, done: int, total: int) -> None:
         """A cell is finished; ``done`` of ``total`` cells of the run are."""

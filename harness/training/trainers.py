@@ -28,6 +28,7 @@ from harness.lora import without_renamed
 from harness.store.lineage import CARRY
 from harness.training import adapters, resume
 from harness.training.ranks import agreed, dealt, is_main, world
+from harness.training.reporting import reporting, settings_of
 from harness.training.sharded import placement, save_whole, sharding
 from harness.training.vision import check_moved, check_vision, learns_to_see
 
@@ -47,7 +48,10 @@ def run_trainer(job: Job, build: Callable[[Job], Any]) -> Trained:
     counts = agreed(lambda: resume.opened(weights, identity))
     if counts is None:
         agreed(lambda: resume.remove(weights))
-        made = _train(job, build, weights, states, identity) if job.examples else agreed(lambda: _copy(job, weights))
+        with reporting(job):
+            made = (
+                _train(job, build, weights, states, identity) if job.examples else agreed(lambda: _copy(job, weights))
+            )
         for file in dealt(resume.files_of(weights)):
             keep_digest(file)
         agreed(lambda: resume.seal(weights, identity, made))
@@ -90,7 +94,7 @@ def settings(job: Job) -> dict[str, Any]:
         "dataloader_num_workers": 0,
         "dataloader_drop_last": False,
         "dataloader_pin_memory": not cpu,
-        "report_to": "none",
+        **settings_of(job),
         "disable_tqdm": True,
         "logging_strategy": "steps",
         "logging_steps": 1,
@@ -259,8 +263,8 @@ def _watch(trainer: Any, job: Job) -> Any:
                 )
             self.reward = logs.get("reward", self.reward)
             loss = logs["loss"] if self.reward is None else None
-            step = Progress(step=state.global_step, steps=state.max_steps, loss=loss, reward=self.reward)
-            job.report(step)
+            at = {"step": state.global_step, "steps": state.max_steps, "tokens": trainer.counts()["trained_tokens"]}
+            job.report(Progress(**at, loss=loss, reward=self.reward))
 
     return Watch()
 

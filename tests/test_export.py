@@ -86,7 +86,7 @@ def test_each_format_holds_what_is_asked_and_answered(tmp_path: Path, form: str,
             "trl": {"task", "id", "prompt", "completion", "images", "solution"},
         }[form]
     )
-    about = json.loads((tmp_path / "data" / "export.json").read_text())
+    about = json.loads((tmp_path / "data" / ".export.json").read_text())
     assert (about["format"], about["style"], about["items"], about["tasks"]) == (form, style.name, 6, ["gqa", "coins"])
 
 
@@ -98,7 +98,7 @@ def test_the_frameworks_own_files_stand_beside_and_a_picture_is_one_file(tmp_pat
     # three of gqa's and two of TWO's, which is shown twice; no name comes from an id
     assert len(list((tmp_path / "data" / "images").iterdir())) == 5
     assert {path.name for path in (tmp_path / "data").iterdir()} == {
-        "dataset_info.json", "export.json", "images", "validation.jsonl"
+        "dataset_info.json", ".export.json", "images", "validation.jsonl"
     }  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> N
     place = tmp_path / "data"
     export(shown(), DIRECT, format_of("llamafactory"), place, "train")
     export(shown()[:1], DIRECT, format_of("trl"), place, "train")
-    assert {path.name for path in place.iterdir()} == {"export.json", "train.parquet"}
+    assert {path.name for path in place.iterdir()} == {".export.json", "train.parquet"}
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     (tmp_path / "link").symlink_to(place)

@@ -19,13 +19,17 @@ from fake_world import ENGINE, FAKE, PREFIX, fake_run, make_model
 from safetensors.numpy import load_file, save_file
 from test_kill import alive
 
+from harness import registry
 from harness.core import Paradigm, Run, UserError, plain, replace
 from harness.foreign import taken
 from harness.foreign.learner import Command, command
+from harness.laws import small_job
 from harness.results.cells import read_cells
 from harness.run_inputs import run_id
 from harness.runner import Finished, run
+from harness.scales import TWIN, model_folder
 from harness.store.record import read_record
+from harness.training.launch import train
 
 TRAINER = Path(__file__).with_name("foreign_trainer.py")
 LINE = f"{sys.executable} {TRAINER} {{data}} {{parent}} {{out}} {{seed}}"
@@ -177,6 +181,38 @@ def test_a_model_in_parts_is_taken_with_the_parents_files(tmp_path: Path) -> Non
     assert load_file(tmp_path / "taken" / "model-1.safetensors")["w"].tolist() == [2.0, 0.0]
     assert (tmp_path / "taken" / "chat_template.jinja").read_text() == "the parent's"
     assert taken.reported(out) == {"optimiser_steps": 7, "sampled_tokens": 0, "trained_tokens": 0}
+
+
+TWO_LINES = """import sys; from safetensors.numpy import load_file, save_file; name = "/model.safetensors"
+save_file({n: 0.5 * w for n, w in load_file(sys.argv[2] + name).items()}, sys.argv[3] + name)
+"""
+
+
+def test_a_script_of_two_lines_is_a_trainer(tmp_path: Path, fake_plugin: ModuleType) -> None:
+    (tmp_path / "halve.py").write_text(TWO_LINES)
+    learner = command(f"{sys.executable} {tmp_path}/halve.py {{data}} {{parent}} {{out}}", name="halve", form="trl")
+    asked = fake_run(make_model(tmp_path / "model"), replace(FAKE, learner=learner), PREFIX)
+    done = run(asked, tmp_path / "runs", engine=ENGINE)
+    kept = [tmp_path / "runs" / "checkpoints" / str(stage.key) for stage in read_record(done.folder).stages]
+    assert [load_file(folder / "model.safetensors")["w"].tolist() for folder in kept] == [[0.5, 0.0], [0.25, 0.0]]
+
+
+@pytest.mark.slow
+def test_trls_own_command_trains_a_stage_of_the_twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_plugins", {})
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    registry.load_plugin(TRAINER.parents[1] / "examples" / "trl_sft.py")
+    paradigm, base = registry.typed(Paradigm, "sft-trl"), model_folder(TWIN)
+    made = train(small_job(paradigm, TWIN, base, tmp_path))
+    assert made.log is not None
+    assert "Training completed" in made.log.read_text()
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, made.weights))
+    moved = [name for name in before if not numpy.array_equal(before[name], after[name])]
+    assert {name.partition(".")[0] for name in moved} == {"model", "visual"}
+    beside = {path.name for path in base.iterdir() if path.name in {file.name for file in made.weights.iterdir()}}
+    assert all(
+        (base / name).read_bytes() == (made.weights / name).read_bytes() for name in beside - {"model.safetensors"}
+    )
 
 
 KILLED = """

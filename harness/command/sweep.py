@@ -14,7 +14,6 @@ from harness.core import Scale, UserError
 from harness.values import cut
 
 if TYPE_CHECKING:
-    from harness.command.plan import Plan
     from harness.sweep.grid import Grid
     from harness.sweep.leg import Place
     from harness.sweep.legs import Asked, Leg
@@ -114,25 +113,13 @@ def workers(legs: Sequence[Leg]) -> int:
 
 def planned(asked: Sequence[Asked], legs: Sequence[Leg], place: Place) -> str:
     """A sweep in one line: runs, stages and how many of them are shared, tasks, time on one worker."""
-    from harness.command import plan, printing
-    from harness.sweep.legs import chain
+    from harness.command import printing
 
-    seconds: dict[str, float] = {}
-    stages = 0
-    for one in asked:
-        found: Plan = plan.of(one.run, place.out)
-        stages += len(found.stages)
-        rows = chain(one.run)
-        looks = found.evaluation_left / len(rows)
-        for n, row in enumerate(rows):
-            training = found.stages[n - 1].seconds if n else 0.0
-            seconds[row] = max(seconds.get(row, 0.0), training + looks)
-    distinct = len({row for one in asked for row in chain(one.run)[1:]})
-    total = sum(seconds.values())
-    time = f", about {printing.duration(total)} on one worker" if total else ""
+    found = grid_plan.of([one.run for one in asked], place.out)
     return (
-        f"[bold]{len(asked):,} runs[/bold]: {stages:,} stages, {distinct:,} of them to train and"
-        f" {stages - distinct:,} shared; {len(legs):,} tasks{time}; `harness plan --sweep` says what they take"
+        f"[bold]{len(asked):,} runs[/bold]: {found.stages:,} stages, {found.distinct:,} of them to train and"
+        f" {found.stages - found.distinct:,} shared; {len(legs):,} tasks, about {printing.duration(found.seconds)} on"
+        " one worker; `harness plan --sweep` says what they take"
     )
 
 

@@ -16,7 +16,7 @@ from harness.foreign.formats import Format, Row, entry_of
 from harness.store import disk
 from harness.values import cut
 
-ABOUT = "export.json"  # says that a folder is ours, and what was written
+ABOUT = ".export.json"  # says that a folder is ours; hidden, for frameworks guess a format by the files they see
 PICTURES = "images"
 ROWS = 64  # whose pictures are in memory at once
 
@@ -27,7 +27,7 @@ def export(shown: Sequence[Shown], style: Style, form: Format, out: Path, split:
     """Write (task, example) pairs, in their order, in a style; how many there are.
 
     ``out`` then holds the split's file, ``images/`` where the format wants files, what the format says about both, and
-    export.json. It is written aside and renamed; an earlier export in its place goes.
+    .export.json. It is written aside and renamed; an earlier export in its place goes.
 
     Raises:
         UserError: where ``out`` holds something else, a picture cannot be read, or there is nothing to write.

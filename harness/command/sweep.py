@@ -113,7 +113,7 @@ def workers(legs: Sequence[Leg]) -> int:
 
 def planned(asked: Sequence[Asked], legs: Sequence[Leg], place: Place) -> str:
     """A sweep in one line: runs, stages and how many of them are shared, tasks, time on one worker."""
-    from harness.command import printing
+    from harness.command import grid_plan, printing
 
     found = grid_plan.of([one.run for one in asked], place.out)
     return (

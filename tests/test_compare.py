@@ -167,8 +167,11 @@ def test_metrics_are_named_with_their_definitions_and_given_for_a_run(harness, s
     assert row.count("[") == 2
     code, out, _ = harness("metrics", named(store, "rft-short-twin-s0"))
     assert code == 0
-    ends = out[out.index("Scores after the last stage") :]
+    ends = out[out.index("Scores at the end") :]
     assert ends.count("[") == 1 + 3  # two tasks and a suite
+    rows = [line.split() for line in ends.splitlines() if line.strip().startswith(("gqa", "pathvqa", "pope"))]
+    unreadable = sum(float(row[-4]) for row in rows)
+    assert unreadable > 0  # the made-up replies are empty now and then
 
 
 @pytest.mark.parametrize(

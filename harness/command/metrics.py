@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -89,10 +91,34 @@ def values(screen: Console, arm: Arm, said: list[str]) -> None:
     show(screen, f"{arm.name}, {seeds}, {arm.style} style: percent and points", table)
     screen.print("by noise alone: what a metric with a peak would be, had every task kept its level", soft_wrap=True)
     show(screen, "Task by task, suite by suite", parts)
-    ends = grid(["task or suite", "items", "pictures or groups", "at the end [95%]"])
+    _items(screen, arm, resampled)
+
+
+def _items(screen: Console, arm: Arm, resampled: Resampled) -> None:
+    """Each task and suite at the end, and the items that flipped since its own stage (or the base), by their kind."""
+    from harness.command.printing import grid, show
+
+    table = grid(["task or suite", "items", "groups", "at the end [95%]", "right to\nunreadable", "right to\nwrong",
+                  "unreadable\nto right", "wrong to\nright"])  # fmt: skip
     for column in arm.columns:
-        ends.add_row(column.name, str(len(column.items)), str(len(set(column.groups))), _end(resampled, arm, column))
-    show(screen, "Scores after the last stage; of one run by Wilson, or BCa over groups of items", ends)
+        counts = [str(len(column.items)), str(len(set(column.groups)))]
+        table.add_row(column.name, *counts, _end(resampled, arm, column), *_kinds(arm, column))
+    title = "Scores at the end, one run's by Wilson or BCa over groups; items that flipped since the own stage, a run"
+    show(screen, title, table)
+
+
+def _kinds(arm: Arm, column: Column) -> list[str]:
+    """The counts of the kinds of flips, mean over seeds; dashes where a cell or the unreadable replies are unknown."""
+    from harness.results.flips import Kinds, kinds
+
+    own, unread = arm.own_stage(column.name), column.malformed
+    if unread is None or any(part[:, stage].sum() != part[:, stage].sum() for part in (column.scores, unread)
+                             for stage in (own, -1)):  # fmt: skip
+        return ["-"] * 4
+    found = [
+        kinds(scores[own], scores[-1], gone[own], gone[-1]) for scores, gone in zip(column.scores, unread, strict=True)
+    ]
+    return [f"{fmean(getattr(one, field.name) for one in found):g}" for field in fields(Kinds)]
 
 
 def _end(resampled: Resampled, arm: Arm, column: Column) -> str:

@@ -60,6 +60,10 @@ class Arm:
         """Its tasks and suites."""
         return (*self.tasks, *self.suites)
 
+    def own_stage(self, column: str) -> int:
+        """The stage after which a column counts as learned: a task's own, the base for a suite."""
+        return next((number for number, tasks in enumerate(self.trained, start=1) if column in tasks), 0)
+
 
 def arm_of(
     runs: Sequence[PublishedRun], marks: Sequence[Mapping[Place, Scores]], style: str = "", *, name: str = ""

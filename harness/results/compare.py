@@ -194,7 +194,7 @@ def _items(mine: Column, yours: Column, one: Arm, other: Arm) -> Items:
     """How the items of a column part the arms; McNemar where each arm is one run."""
     right = [_right(column, -1) for column in (mine, yours)]
     lost = [
-        _right(column, _own(arm, column.name)) * (1 - end)
+        _right(column, arm.own_stage(column.name)) * (1 - end)
         for column, arm, end in zip((mine, yours), (one, other), right, strict=True)
     ]
     same, single = one.seeds == other.seeds, len(one.seeds) == len(other.seeds) == 1
@@ -209,11 +209,6 @@ def _items(mine: Column, yours: Column, one: Arm, other: Arm) -> Items:
         p_right=_mcnemar(right_only) if single else None,
         p_lost=_mcnemar(lost_only) if single else None,
     )
-
-
-def _own(arm: Arm, column: str) -> int:
-    """The stage after which a column counts as learned: a task's own, the base for a suite."""
-    return next((number for number, tasks in enumerate(arm.trained, start=1) if column in tasks), 0)
 
 
 def _right(column: Column, stage: int) -> Any:

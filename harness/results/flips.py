@@ -89,4 +89,40 @@ def flips(before: Sequence[float], after: Sequence[float], odds: float | None = 
     )
 
 
-__all__ = ["RIGHT", "Flips", "flips"]
+@dataclass(frozen=True, kw_only=True)
+class Kinds:
+    """The items that flip, by what they became or were: unreadable, or read and wrong; the first two are the lost.
+
+    Superficial and essential forgetting in the words of SEFE (arXiv:2505.02486), counted item by item.
+    """
+
+    to_unreadable: int
+    to_wrong: int
+    from_unreadable: int
+    from_wrong: int
+
+
+def kinds(
+    before: Sequence[float], after: Sequence[float], unread_before: Sequence[bool], unread_after: Sequence[bool]
+) -> Kinds:
+    """The kinds of the flips of paired scores; an item is right from 0.5 on, and what cannot be read scores below.
+
+    >>> kinds([1.0, 1.0, 0.0, 0.3], [0.0, 0.3, 1.0, 1.0], [False, False, True, False], [True, False, False, False])
+    Kinds(to_unreadable=1, to_wrong=1, from_unreadable=1, from_wrong=1)
+
+    Raises:
+        ValueError: where the scores are not of the same items.
+    """
+    items = list(zip(before, after, unread_before, unread_after, strict=True))
+    lost = [gone for old, new, _, gone in items if old >= RIGHT > new]
+    won = [was for old, new, was, _ in items if new >= RIGHT > old]
+    unread, unreadable = sum(map(bool, won)), sum(map(bool, lost))
+    return Kinds(
+        to_unreadable=unreadable,
+        to_wrong=len(lost) - unreadable,
+        from_unreadable=unread,
+        from_wrong=len(won) - unread,
+    )
+
+
+__all__ = ["RIGHT", "Flips", "Kinds", "flips", "kinds"]

@@ -11,6 +11,7 @@ from harness.command import check, machine
 from harness.command.machine import Gpu, Seen
 from harness.core import UserError, replace
 from harness.scales import QWEN25_VL_7B, TWIN
+from harness.store import mounts
 
 SMI = "NVIDIA H100 80GB HBM3, 81559, 4, 580.65.06\n" * 8
 H100 = Gpu(name="NVIDIA H100 80GB HBM3", memory=81559 * 2**20, used=4 * 2**20)
@@ -127,6 +128,18 @@ def test_this_machine_can_be_looked_at(monkeypatch):
 def test_locks_are_tried_from_two_processes(tmp_path, monkeypatch):
     assert machine.locking(tmp_path) == "a second process is kept out"
     assert list(tmp_path.iterdir()) == []
+    table = tmp_path.parent / "mounts"
+    monkeypatch.setattr(mounts, "MOUNTS", table)
+    for kind, options, alone in (
+        ("nfs4", "rw,vers=4.2,local_lock=none", ""),
+        ("nfs", "rw,local_lock=flock", "nfs, local_lock=flock"),
+        ("lustre", "rw,flock", ""),
+        ("lustre", "rw,localflock", "lustre, localflock"),
+        ("ext4", "rw,nolock", ""),
+    ):
+        table.write_text(f"/dev/a / ext4 rw 0 0\nhost:/x {tmp_path.parent} {kind} {options} 0 0\n")
+        assert mounts.locks_alone(tmp_path) == alone
+        assert ("but not one of another machine" in machine.locking(tmp_path)) == bool(alone)
     monkeypatch.setattr(fcntl, "flock", lambda handle, how: None)  # as a mount without locks: the first one holds none
     with pytest.raises(UserError, match=r"two processes get one lock .*mount it with locks"):
         machine.locking(tmp_path)

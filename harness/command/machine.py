@@ -18,7 +18,7 @@ from pathlib import Path
 
 from harness.command.flags import ROOT
 from harness.core import Scale, UserError
-from harness.store import disk
+from harness.store import disk, mounts
 from harness.values import cut
 
 SMI = ("nvidia-smi", "--query-gpu=name,memory.total,memory.used,driver_version", "--format=csv,noheader,nounits")
@@ -288,6 +288,10 @@ def locking(place: Path) -> str:
         raise UserError(
             f"two processes get one lock on the file system of {cut(str(place))}: mount it with locks (flock), or give"
             " another --out, for two runs would write over each other"
+        )
+    if code == 3 and (alone := mounts.locks_alone(place)):
+        return (
+            f"a second process is kept out, but not one of another machine ({alone}): let one machine alone write here"
         )
     return "a second process is kept out" if code == 3 else "a second process could not try"
 

@@ -204,6 +204,7 @@ FLAGS = {
         "--suites",
         "--gate",
         "--evidence",
+        "--marks",
         "--plugin",
     ],
     "submit": ["folder", "--check", "--results", "--data", "--plugin"],

@@ -17,9 +17,14 @@ from harness.command import cli
 from harness.core import Reply, Run, UserError, replace
 from harness.observe import file_name
 from harness.results.marks import read_marks
+from harness.results.marks_table import of_table
+from harness.results.peaks import PEAKS
 from harness.results.published import read_run
+from harness.results.sides import side
+from harness.results.stats import estimates
 from harness.run_inputs import cells_of
-from harness.scoring.evidence import intervals, reasons
+from harness.scoring.arm import write_marks
+from harness.scoring.evidence import intervals, nulls, reasons
 from harness.scoring.paradigm import ELSEWHERE
 from harness.scoring.predictions import score_predictions
 from harness.store.record import read_record
@@ -174,3 +179,22 @@ def test_the_command_scores_a_file_and_keeps_its_digest(said, tmp_path, capsys, 
     assert len(kept["inputs"]["said.jsonl"]) == 64
     assert "gate" not in kept
     assert kept["cannot_give"]["chance_adjusted_forgetting"] == "no task whose items all have options"
+
+
+@pytest.mark.parametrize("name", ["marks.csv", "marks.parquet"])
+def test_marks_are_written_as_compare_takes_them(said, tmp_path, name):
+    done, rows, run = said
+    one = score_predictions([write(tmp_path / "said.jsonl", rows)], run, "direct")
+    write_marks(one, tmp_path / name)
+    theirs, ours = of_table(tmp_path / name), side(str(done.folder), "direct", tmp_path, tmp_path)
+    assert estimates(theirs) == estimates(ours)
+    with pytest.raises(UserError, match="end it in"):
+        write_marks(one, tmp_path / "marks.txt")
+
+
+def test_a_peak_stands_beside_what_noise_alone_would_give(said, tmp_path):
+    _, rows, run = said
+    one = score_predictions([write(tmp_path / "said.jsonl", rows)], run, "direct")
+    found = nulls(one)
+    assert set(found) == set(PEAKS)
+    assert found["fm_lai_T"].low <= found["fm_lai_T"].value <= found["fm_lai_T"].high <= 0

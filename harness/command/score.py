@@ -60,6 +60,9 @@ GateFlag = Annotated[
 EvidenceFlag = Annotated[
     Path | None, typer.Option("--evidence", help="The JSON file of all numbers; with --gate evidence.json without it.")
 ]
+MarksFlag = Annotated[
+    Path | None, typer.Option("--marks", help="Write the mark of every item, .csv or .parquet, for `harness compare`.")
+]
 
 
 def score_command(
@@ -78,6 +81,7 @@ def score_command(
     suites: SuitesFlag = "native",
     gate: GateFlag = "",
     evidence: EvidenceFlag = None,
+    marks: MarksFlag = None,
     plugin: PluginFlag = None,
 ) -> None:
     """Score models, replies or accuracies that were made elsewhere; with --gate a verdict for a CI.
@@ -113,6 +117,11 @@ def score_command(
 
     screen, found = printing.console(), intervals(scored[0])
     _show(screen, scored, found)
+    if marks is not None:
+        from harness.scoring.arm import write_marks
+
+        write_marks(scored[0], marks)
+        screen.print(f"marks: {printing.told(marks, 4000)}", soft_wrap=True)
     decided = judged(rules, found, reasons(scored[0]))
     asked = {"seq": seq, "scale": scale, "limit": limit, "split": split, "official": data is not None, "gate": gate}
     _keep(screen, scored[0], asked, found, decided, evidence or (EVIDENCE if rules else None))
@@ -188,7 +197,7 @@ def _show(screen: Console, scored: Sequence[Scored], found: dict[str, Interval])
     """The matrix and the metrics of what was scored, percent with two decimals; and what cannot be given, and why."""
     from harness.command import printing
     from harness.results.metrics import ALL
-    from harness.scoring.evidence import UNSTABLE, intervals, reasons
+    from harness.scoring.evidence import UNSTABLE, intervals, nulls, reasons
 
     for one in scored:
         seeds = f", mean of {len(one.seeds)} seeds" if len(one.seeds) > 1 else ""
@@ -201,9 +210,12 @@ def _show(screen: Console, scored: Sequence[Scored], found: dict[str, Interval])
     for name, metric in ALL.items():
         if all(column[name].value is None for column in columns):
             continue
-        cells = [text for column in columns for text in _written(column[name])]
+        cells = [text for column in columns for text in _written(column[name], metric.points)]
         table.add_row(name, printing.told(metric.equation), *cells, metric.sign)
     printing.show(screen, "Metrics in percent and points", table)
+    for name, null in nulls(scored[0]).items():
+        said = "had nothing been forgotten, the noise of items alone would give"
+        screen.print(f"{name}: {said} {' '.join(_written(null, ALL[name].points))}", soft_wrap=True)
     whys = reasons(scored[0])
     missing = {name: whys.get(name, UNSTABLE) for name, one in found.items() if one.value is None}
     for why in dict.fromkeys(missing.values()):
@@ -215,12 +227,16 @@ def _show(screen: Console, scored: Sequence[Scored], found: dict[str, Interval])
     printing.notes(screen, [f"note: {line}" for line in scored[0].notes])
 
 
-def _written(one: Interval) -> tuple[str, str]:
-    """A value and its interval as they are printed."""
+def _written(one: Interval, points: bool) -> tuple[str, str]:
+    """A value and its interval as they are printed: percent, or points with their sign."""
     if one.value is None:
         return "-", ""
-    between_them = "" if one.low is None or one.high is None else f"[{100 * one.low:.2f}, {100 * one.high:.2f}]"
-    return f"{100 * one.value:.2f}", between_them
+    sign = "+" if points else ""
+    value, low, high = (
+        None if number is None else f"{round(100 * number, 2) + 0.0:{sign}.2f}"
+        for number in (one.value, one.low, one.high)
+    )
+    return str(value), "" if low is None or high is None else f"[{low}, {high}]"
 
 
 def _keep(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -244,9 +245,10 @@ def _replies(folder: Path, one: Observation, view: View, rows: Sequence[dict[str
     where = f"{folder.name}/{REPLIES}: {one.stage_name}/{one.name}/{one.style}"
     said = [str(row["example"]) for row in rows]
     wanted = [example.id for example in view.asked[one.name].examples]
-    if twice := [name for name in dict.fromkeys(said) if said.count(name) > 1] if len(set(said)) < len(said) else []:
-        raise UserError(f"{where} has {len(said) - len(set(said))} items twice ({cut(twice[0], 60)})")
-    if missing := [name for name in wanted if name not in set(said)]:
+    if twice := [name for name, count in Counter(said).items() if count > 1]:
+        raise UserError(f"{where} has {len(twice)} items twice ({cut(twice[0], 60)})")
+    there = set(said)
+    if missing := [name for name in wanted if name not in there]:
         raise UserError(f"{where} lacks {len(missing)} of {len(wanted)} items ({cut(missing[0], 60)})")
     if said != wanted:
         raise UserError(f"{where} has items that are not asked, or in another order")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from harness.core import OWN_STYLE
+from harness.core import OWN_STYLE, UserError
 from harness.results.arms import Arm, Column, column_of
+from harness.results.cells import safe
 from harness.scoring.scored import Scored
+from harness.store import disk
+
+MARKS = ("run", "stage", "stage_name", "task", "style", "example", "group", "score", "malformed")
 
 
 def arm_of_scored(scored: Scored, name: str = "") -> Arm:
@@ -28,6 +33,38 @@ def arm_of_scored(scored: Scored, name: str = "") -> Arm:
     )
 
 
+def write_marks(scored: Scored, path: Path) -> None:
+    """Write the marks as a table that ``harness compare`` takes: an item of a cell a row, CSV or parquet by the name.
+
+    Raises:
+        UserError: where there are none, or the name ends otherwise.
+    """
+    import pandas
+
+    if not scored.marks:
+        raise UserError("a table of accuracies has no marks to write: leave out --marks")
+    if path.suffix not in (".csv", ".parquet"):
+        raise UserError(f"{path} names no table: end it in .csv or .parquet")
+    names = scored.matrices[0].stages
+    rows = [
+        (run, stage, names[stage], task, scored.style, example, group, score, unread)
+        for run, marks in zip(scored.seeds, scored.marks, strict=True)
+        for (stage, task, style), found in marks.items()
+        if style in (scored.style, OWN_STYLE)
+        for example, group, score, unread in zip(
+            found.examples, found.groups, found.scores, found.malformed, strict=True
+        )
+    ]
+    table = pandas.DataFrame(rows, columns=MARKS)
+    if path.suffix == ".csv":
+        for name in ("run", "task", "example", "group"):
+            table[name] = table[name].map(safe)
+        content = table.to_csv(index=False, lineterminator="\n").encode()
+    else:
+        content = table.to_parquet(index=False)
+    disk.write(path, content)
+
+
 def _column(scored: Scored, name: str) -> Column:
     """The column of a task or suite; of one that was not observed, or whose items nobody knows, a single item."""
     import numpy
@@ -46,4 +83,4 @@ def _column(scored: Scored, name: str) -> Column:
     return Column(name=name, items=("mean",), groups=("mean",), scores=scores[:, :, None])
 
 
-__all__ = ["arm_of_scored"]
+__all__ = ["MARKS", "arm_of_scored", "write_marks"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.core import plain
 from harness.results.metrics import ALL
+from harness.results.peaks import null_of_peaks
 from harness.results.stats import LEVEL, Estimate, estimates
 from harness.scoring.arm import arm_of_scored
 from harness.scoring.gate import Decided, Interval, verdict
@@ -36,6 +37,16 @@ def _interval(scored: Scored, found: Estimate | None) -> Interval:
         return Interval(value=found.value)
     noise = SEEDS if not scored.marks else BOTH if found.noise_of == "own" else ITEMS
     return Interval(value=found.value, low=found.low, high=found.high, noise=noise)
+
+
+def nulls(scored: Scored) -> dict[str, Interval]:
+    """What noise alone would give of each metric with a peak, had nothing been forgotten; none without items."""
+    found = null_of_peaks(arm_of_scored(scored)) if scored.marks else {}
+    return {
+        name: Interval(value=one.mean, low=one.low, high=one.high, noise=ITEMS)
+        for name, one in found.items()
+        if one is not None
+    }
 
 
 def reasons(scored: Scored) -> dict[str, str]:
@@ -68,6 +79,7 @@ def evidence(
             name: {"equation": ALL[name].equation, "source": ALL[name].source, "kind": ALL[name].kind, **plain(one)}
             for name, one in found.items()
         },
+        "had_nothing_been_forgotten": {name: plain(one) for name, one in nulls(scored).items()},
         "cannot_give": {name: reasons(scored).get(name, UNSTABLE) for name, one in found.items() if one.value is None},
         "notes": list(scored.notes),
     }

@@ -119,6 +119,8 @@ def model_folder(scale: Scale) -> Path:
         folder = _twin_base()
     elif given.is_dir():
         folder = given
+    elif given.is_absolute() or scale.model.startswith("."):
+        raise UserError(f"model folder {scale.model} does not exist: give a folder, or the hub name of a model")
     else:
         folder = _hub_copy(scale.model)
     if not any(folder.glob("*.safetensors")) or not (folder / "config.json").is_file():

@@ -25,6 +25,7 @@ NUMBERS = "adapter_model.safetensors"
 PLACE = "base.json"
 ALL_LINEAR = ("all-linear",)
 KEEPS = ("adapter", "merged")
+FROZEN = ("float32", "bfloat16")
 _MODULE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 
@@ -32,22 +33,25 @@ _MODULE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 class Lora:
     """A low-rank adapter: W + alpha / rank B A stands where W stood, and A and B alone are trained (arXiv:2106.09685).
 
-    A is (rank, in) and B, which begins at 0, (out, rank); W stays as the base has it, in fp32. ``targets`` are the
-    names of the modules that get one, as they end, or all-linear: every linear layer but the head, those of the vision
-    tower too. One adapter goes from stage to stage. ``keep`` says what a checkpoint holds: the adapter with the digest
-    of its base, or the merged weights in fp32, which every tool loads; the numbers are the same.
+    A is (rank, in) and B, which begins at 0, (out, rank), in fp32; W stays as the base has it, in the ``frozen``
+    precision, which holds weights that were published in bf16 exactly. ``targets`` are the names of the modules that
+    get one, as they end, or all-linear: every linear layer but the head, those of the vision tower too. One adapter
+    goes from stage to stage. ``keep`` says what a checkpoint holds: the adapter with the digest of its base, or the
+    merged weights in fp32, which every tool loads; the numbers are the same.
     """
 
     rank: int
     alpha: float
     targets: tuple[str, ...] = ALL_LINEAR
     keep: str = "adapter"
+    frozen: str = "float32"
 
     def __post_init__(self) -> None:
         checked = Checked(self)
         checked.count("rank")
         checked.number("alpha", above=True)
         checked.one_of("keep", *KEEPS)
+        checked.one_of("frozen", *FROZEN)
         named = isinstance(self.targets, tuple) and len(set(self.targets)) == len(self.targets) > 0
         if self.targets != ALL_LINEAR and not (named and all(map(_is_module, self.targets))):
             checked.refuse("targets", f"{ALL_LINEAR}, or a tuple of different module names")

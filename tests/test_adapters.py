@@ -215,6 +215,27 @@ def test_the_base_does_not_drift_however_often_weights_are_handed_over(base: Pat
         assert handed[name].allclose(value, atol=1e-6), name
 
 
+@pytest.mark.slow
+def test_a_base_frozen_in_bf16_stays_as_it_is_and_is_merged_in_fp32(base: Path, tmp_path: Path) -> None:
+    import torch
+
+    half = tmp_path / "half"  # a base that was published in bf16
+    shutil.copytree(base, half)
+    model = load_model(base, "bfloat16")
+    model.save_pretrained(half)
+    adapter = replace(MERGED.adapter, frozen="bfloat16")
+    for paradigm in (replace(MERGED, adapter=adapter), replace(RFT_LORA, adapter=replace(adapter, keep="adapter"))):
+        made = train(job(half, tmp_path / paradigm.name, paradigm))
+        folder = made.carry or made.weights
+        assert {value.dtype for value in vectors(folder).values()} == {torch.float32}
+        assert any(value.any() for name, value in vectors(folder).items() if "lora_B" in name)
+    assert {value.dtype for value in loaded(half).values()} == {torch.float32}
+    merged, low = loaded(tmp_path / "merged" / "weights"), vectors(tmp_path / "merged" / "weights" / "carry")
+    for name, value in loaded(half).items():
+        a, b = (low.get(f"base_model.model.{name.removesuffix('weight')}lora_{part}.weight") for part in "AB")
+        assert merged[name].allclose(value if a is None or b is None else value + 32 / 16 * b @ a, atol=1e-6), name
+
+
 # The base that an adapter stands on
 
 

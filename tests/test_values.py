@@ -128,7 +128,7 @@ BAD: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "Lora": {
         "rank": COUNTS, "alpha": BELOW | st.just(0),
         "targets": TUPLES.filter(lambda value: value != ("Coins",)) | st.sampled_from([(), "all-linear", ("a b",)]),
-        "keep": st.sampled_from(["both", None, 1, True]),
+        "keep": st.sampled_from(["both", None, 1, True]), "frozen": st.sampled_from(["int8", None, 16, True]),
     },
     "Probe": {
         "name": NAMES, "version": COUNTS, "unit": TEXTS, "measure": NO_FUNCTIONS, "cite": TEXTS,

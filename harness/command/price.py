@@ -117,6 +117,7 @@ def way_of(paradigm: Paradigm, scale: Scale, model: Shape, cards: Hardware) -> W
     return Way(
         devices=devices,
         adapter=model.adapter(adapter.rank, adapter.targets) if adapter and model.known else 0,
+        base=2 if adapter and adapter.frozen == "bfloat16" else 4,
         half=half,
         tokens=rows * row,
         row=row,

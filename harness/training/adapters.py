@@ -83,7 +83,7 @@ def save(model: Any, folder: Path, job: Job) -> None:
         save_adapter(model, folder, base)
         return
     save_adapter(model, folder / CARRY, base)
-    model.merge_and_unload().save_pretrained(folder)
+    model.float().merge_and_unload().save_pretrained(folder)
 
 
 def restore(model: Any, state: Path) -> None:

@@ -109,20 +109,21 @@ def policy(job: Job) -> Any:
     """The model that a stage trains: the job's, or its base with an adapter."""
     if job.paradigm.adapter is None:
         return load_policy(job.model)
-    return adapters.adapted(load_policy(adapters.stands_under(job)), job)
+    return adapters.adapted(load_policy(adapters.stands_under(job), adapters.wanted(job).frozen), job)
 
 
-def load_policy(folder: Path) -> Any:
+def load_policy(folder: Path, precision: str = "float32") -> Any:
     """The model of a folder with fp32 master weights: bf16 weights alone would round updates at 1e-6 away.
 
-    Rollouts fill what TRL leaves open from the model's generation settings, so of these only the end tokens are kept.
+    Another ``precision`` is for weights that are not trained. Rollouts fill what TRL leaves open from the model's
+    generation settings, so of these only the end tokens are kept.
     """
     import torch
     from transformers import AutoModelForImageTextToText
 
     model = AutoModelForImageTextToText.from_pretrained(
         folder,
-        dtype=torch.float32,
+        dtype=getattr(torch, precision),
         local_files_only=True,
         use_safetensors=True,
         trust_remote_code=False,

@@ -99,7 +99,7 @@ def planned() -> str:
     where = "[what it stands on](../paper_setting.md#4-the-plan)"
     about = (
         "Written by `python docs/generate.py` from `harness plan`, on the stream `default` with the published numbers",
-        f"of items. It is a model, and nothing in it was measured on a GPU: {where}.",
+        f"of items. It is a model, and no model of these sizes was measured: {where}.",
     )
     columns = ("memory of a card", "verdict", "disk", "rollouts", "training", "evaluation", "GPU-hours")
     lines = ["# What the paper's runs take", "", *about, "", f"| paradigm | scale | cards | {' | '.join(columns)} |"]

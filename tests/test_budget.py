@@ -14,7 +14,7 @@ from harness.budget import compute, hardware, memory, shape, storage
 from harness.budget.compute import Lengths, Passes
 from harness.budget.known_models import KNOWN
 from harness.budget.memory import Way
-from harness.core import Stream, Task, UserError
+from harness.core import Stream, Task, UserError, replace
 from harness.scales import QWEN25_VL_7B, TWIN, model_folder
 
 GB = 1e9
@@ -243,6 +243,41 @@ def test_one_speed_of_the_processor_gives_what_the_published_runs_took(what):
     said, measured = MEASURED[what]
     assert measured
     assert median(measured) / FACTOR < said < FACTOR * median(measured)
+
+
+# A stage on one H200 (benchmarks/gpu.py; torch 2.11, transformers 5.17): GB at its peak, and what it was: whether
+# in bf16, groups and replies to each, tokens of a prompt's text, of its picture and of a reply, pixels of the picture.
+ON_A_GPU = {
+    "twin, sft": (0.137, False, 16, 1, 9, 2, 48 * 48),
+    "twin, rft": (0.345, False, 8, 8, 9, 13, 48 * 48),
+    "81 M, sft": (1.707, True, 16, 1, 9, 2, 48 * 48),
+    "81 M, rft": (3.706, True, 8, 8, 9, 128, 48 * 48),
+    "81 M, sft, long pictures": (2.834, True, 16, 1, 576, 2, 384 * 384),
+}
+MEDIUM = replace(
+    TWIN_SHAPE, parameters=80_800_128, language=53_248_000, vision=21_168_128, merger=5_505_024, width=640, inner=1920,
+    layers=10, attention_width=640, kv_width=640, vision_layers=8, vision_full=2, vision_width=512, vision_inner=1024,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ON_A_GPU)
+def test_memory_is_what_a_gpu_was_seen_to_take(what):
+    measured, half, groups, replies, picture, new, pixels = ON_A_GPU[what]
+    row = 23 + picture + replies * new
+    how = Way(
+        half=half, tokens=groups * row, row=row, pictures=groups, pixels=pixels, reference=4 * (replies > 1),
+        replies="transformers" if replies > 1 else "", at_once=256, length=23 + picture + new,
+    )  # fmt: skip
+    said = memory.of(MEDIUM if "81 M" in what else TWIN_SHAPE, how).peak / GB
+    assert said == pytest.approx(measured, rel=0.1 if half else 0.45)
+
+
+def test_windows_one_by_one_cost_what_a_gpu_was_seen_to_wait():
+    """Sixteen long pictures made an update of the model of 81 M parameters 1.9 s longer than sixteen short ones."""
+    card = hardware.CARDS["h200-141gb"]
+    long, short = (16 * compute.windows(MEDIUM, MEDIUM.patches(pixels)) for pixels in (384 * 384, 48 * 48))
+    assert (long - short) * Passes().total * card.window_seconds == pytest.approx(2.294 - 0.389, rel=0.05)
+    assert compute.windows(KNOWN["Qwen/Qwen3-VL-8B-Instruct"], 4000) == 0, "every layer sees the whole picture"
 
 
 def test_replies_are_as_long_as_the_published_runs_sampled_them():

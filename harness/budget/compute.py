@@ -7,6 +7,7 @@ all weights and the cache once a token, for the whole batch. Pictures are encode
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from harness.budget.hardware import Hardware
@@ -76,6 +77,11 @@ def trained(shape: Shape, lengths: Lengths, prompts: float, replies: float, pass
     return prompts * replies * passes.total * read(shape, prompt + lengths.reply, lengths.patches, lengths.reply)
 
 
+def windows(shape: Shape, patches: float) -> float:
+    """How many windows all windowed layers of the vision tower have for so many patches."""
+    return math.ceil(patches / WINDOW) * (shape.vision_layers - shape.vision_full)
+
+
 def seconds(hardware: Hardware, operations: float) -> float:
     """What so many operations take, spread over all cards."""
     card = hardware.card
@@ -99,4 +105,4 @@ def sampling(
     return reading + written / hardware.count * (max(arithmetic, moved) + card.step_seconds / batch)
 
 
-__all__ = ["REPLY_SHARE", "Lengths", "Passes", "read", "sampling", "seconds", "see", "trained", "write"]
+__all__ = ["REPLY_SHARE", "Lengths", "Passes", "read", "sampling", "seconds", "see", "trained", "windows", "write"]

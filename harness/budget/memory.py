@@ -14,6 +14,7 @@ from harness.budget.shape import Shape
 TRAINED = 16  # bytes a trained parameter
 FP32, HALF = 4, 2
 PIXEL_VALUES = 6  # numbers that the processor makes of a pixel: three colours, twice in time
+BETWEEN = 3  # numbers that are kept for one of a layer's own, where nothing is recomputed: as measured on the twin
 KV_SEQUENCES = 16  # sequences of full length that vLLM's cache has room for at least: two groups of eight
 VLLM_TOKENS = 8192  # of one step of vLLM, for whose activations it keeps room
 TIGHT = 0.8  # of a device's memory: above it the parts that are estimates, activations above all, decide
@@ -96,7 +97,10 @@ def of(shape: Shape, way: Way) -> Memory:
     kept = {"pictures kept": (1 + way.kept_twice) * way.kept * way.pixels * PIXEL_VALUES * FP32}
     forward = {"activations": activations(shape, way), "gathered weights": _gathered(shape, way)}
     judged = {"reference's pass": _reference_pass(shape, way)}
-    most = forward if sum(forward.values()) > sum(judged.values()) else judged
+    stepped = {"optimiser's step": FP32 * (way.adapter or shape.parameters) / way.devices}
+    most = forward
+    for other in (judged, stepped):
+        most = other if sum(other.values()) > sum(most.values()) else most
     training = {**states, **kept, **most}
     sampling = {**states, **kept, **_replies(shape, way)} if way.replies else {}
     return Memory(training=_there(training), sampling=_there(sampling), loading=_there(_loading(shape, way)))
@@ -124,19 +128,21 @@ def _loading(shape: Shape, way: Way) -> dict[str, float]:
 def activations(shape: Shape, way: Way) -> float:
     """What a forward pass keeps for the backward one.
 
-    In half precision the input of each layer and all of one layer; in fp32 nothing is recomputed, so all of every one.
+    In half precision the input of each layer, and all of one layer, the language model's or the vision tower's; in fp32
+    nothing is recomputed, so all of every one, with what lies between its parts.
     """
-    bytes_each, layer = HALF if way.half else FP32, _layer(shape)
-    per_token = shape.layers * shape.width + layer if way.half else shape.layers * layer
     patches = way.pictures * shape.patches(way.pixels)
-    seen = shape.vision_layers * shape.vision_width * (1 if way.half else 12)
+    text, seen = way.tokens * _layer(shape.width, shape.inner), patches * _layer(shape.vision_width, shape.vision_inner)
     mask = way.tokens * way.row  # dense: a row sees itself
-    return bytes_each * (way.tokens * per_token + patches * seen + mask)
+    if not way.half:
+        return FP32 * (BETWEEN * (shape.layers * text + shape.vision_layers * seen) + mask)
+    inputs = shape.layers * way.tokens * shape.width + shape.vision_layers * patches * shape.vision_width
+    return HALF * (inputs + max(text, seen) + mask)
 
 
-def _layer(shape: Shape) -> int:
-    """Numbers of one layer a token: eight vectors of the model's width and five of the MLP's inner width."""
-    return 8 * shape.width + 5 * shape.inner
+def _layer(width: int, inner: int) -> int:
+    """Numbers of one layer a token: eight vectors of its width and five of its MLP's inner width."""
+    return 8 * width + 5 * inner
 
 
 def _gathered(shape: Shape, way: Way) -> float:
@@ -159,10 +165,11 @@ def _replies(shape: Shape, way: Way) -> dict[str, float]:
     if way.replies == "vllm":
         return {
             VLLM[0]: bytes_each * shape.parameters,
-            VLLM[1]: bytes_each * VLLM_TOKENS * _layer(shape),
+            VLLM[1]: bytes_each * VLLM_TOKENS * _layer(shape.width, shape.inner),
             CACHE: KV_SEQUENCES * way.length * bytes_each * shape.kv_values,
         }
-    return {CACHE: way.at_once * way.length * bytes_each * shape.kv_values}
+    cache = way.at_once * way.length * bytes_each * shape.kv_values
+    return {CACHE: cache, "cache, again": cache}  # measured: transformers holds it twice at its peak
 
 
 def host(shape: Shape, way: Way) -> float:

@@ -40,6 +40,7 @@ class Shape:
     vision_layers: int = 0
     vision_full: int = 0
     vision_width: int = 0
+    vision_inner: int = 0
     patch: int = 1
     merge: int = 1
     linears: Mapping[str, int] = field(default_factory=dict)
@@ -126,6 +127,7 @@ def _vision(config: Mapping[str, Any]) -> dict[str, Any]:
         "vision_layers": depth,
         "vision_full": len(config["fullatt_block_indexes"]) if "fullatt_block_indexes" in config else depth,
         "vision_width": int(config["hidden_size"]),
+        "vision_inner": int(config["intermediate_size"]),
         "patch": int(config["patch_size"]),
         "merge": int(config["spatial_merge_size"]),
     }

@@ -43,7 +43,11 @@ def environment(out: Path, scale: Scale, stream: Stream, data: Path | None, allo
     findings = [_python(), _attempt("packages", fit_versions), _threads(), *_machine(scale)]
     findings += [_attempt("output", lambda: writable(out)), *_locking(out)]
     findings += [_attempt("disk", lambda: disk(out, scale, stream)), _attempt("model", lambda: model(scale))]
-    findings += [_attempt("memory", lambda: memory(scale))] if _planned(scale) and findings[3].well else []
+    findings += (
+        [_attempt("memory", lambda: memory(scale, official=data is not None))]
+        if _planned(scale) and findings[3].well
+        else []
+    )
     findings.append(_attempt("data", lambda: items(stream, data, allowed)))
     if all(finding.well for finding in findings):
         findings.append(_attempt("prompts", lambda: prompts(stream, scale, data, allowed)))
@@ -229,7 +233,7 @@ def model(scale: Scale) -> str:
     return f"{folder} ({in_words(size)} of weights)"
 
 
-def memory(scale: Scale, paradigms: Sequence[Paradigm] = ()) -> str:
+def memory(scale: Scale, paradigms: Sequence[Paradigm] = (), official: bool = False) -> str:
     """Whether training a scale's model fits this machine, in one of the paradigms at least; all without naming them.
 
     Raises:
@@ -242,7 +246,7 @@ def memory(scale: Scale, paradigms: Sequence[Paradigm] = ()) -> str:
     for one in paradigms or [registry.typed(Paradigm, name) for name in registry.names("paradigm")]:
         if not price.trains_here(one) or not price.learns_at(one, scale):
             continue
-        priced = price.of(one, scale, here)
+        priced = price.of(one, scale, here, official)
         try:
             price.refuse_memory(priced, f"training {one.name} at scale {scale.name}")
         except UserError as fault:

@@ -137,7 +137,7 @@ def run_command(
     check.fit_versions()
     check.writable(out)
     check.model(asked.scale)
-    check.memory(asked.scale, (asked.paradigm,))
+    check.memory(asked.scale, (asked.paradigm,), asked.data is not None)
     if skip_broken:
         asked = settled(asked, skip_broken, print)
     planned = plan.of(asked, out)

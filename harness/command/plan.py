@@ -147,7 +147,7 @@ def _priced(run: Run, hardware: Hardware) -> tuple[Price | None, tuple[str, ...]
         price.shape_of(run.scale)
     except UserError as error:
         return None, (f"no memory, no disk of checkpoints and no time: {error}",)
-    return price.of(run.paradigm, run.scale, hardware), ()
+    return price.of(run.paradigm, run.scale, hardware, counts.is_official(run)), ()
 
 
 def _cells_there(cells: tuple[Observation, ...], folder: Path) -> int:

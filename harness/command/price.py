@@ -24,6 +24,7 @@ VLLM_ALONE = 0.85  # of a card that evaluation gives it
 # Tokens of a prompt's text with the chat template, and pixels of its picture: the twin's as its tokenizer makes them;
 # of official data as Qwen2.5-VL's processor made COCO's, TextVQA's and VizWiz' pictures, others as their mean.
 TWIN_TEXT, OFFICIAL_TEXT = 23, 128
+TWIN_LONGEST = 128  # tokens: no prompt of the twins is as long
 PIXELS = {"gqa": 307_200, "pope": 307_200, "textvqa": 780_000, "vizwiz": 960_000, "mmlu-pro": 0}
 OTHER_PIXELS = 682_000
 
@@ -55,14 +56,15 @@ class Price:
         return "no" if self.lacks_cards else self.memory.verdict(self.hardware.card.memory)
 
 
-def of(paradigm: Paradigm, scale: Scale, cards: Hardware) -> Price:
-    """The price of a paradigm at a scale.
+def of(paradigm: Paradigm, scale: Scale, cards: Hardware, official: bool = False) -> Price:
+    """The price of a paradigm at a scale, on official data or on the twins.
 
     Raises:
         UserError: where the model is neither here nor known.
     """
     model, here = shape_of(scale)
-    way = way_of(paradigm, scale, model, cards)
+    longest = scale.max_prompt_tokens if official or scale.train_items is None else TWIN_LONGEST
+    way = way_of(paradigm, scale, model, cards, min(scale.max_prompt_tokens, longest))
     ours = trains_here(paradigm)
     return Price(
         hardware=cards,
@@ -100,8 +102,11 @@ def shape_of(scale: Scale) -> tuple[Shape, bool]:
         return KNOWN[scale.model], False
 
 
-def way_of(paradigm: Paradigm, scale: Scale, model: Shape, cards: Hardware) -> Way:
-    """How a stage is trained there, from what the learner says that an update is made of."""
+def way_of(paradigm: Paradigm, scale: Scale, model: Shape, cards: Hardware, prompt: int) -> Way:
+    """How a stage is trained there, with prompts of at most so many tokens.
+
+    What an update is made of is what the learner says of the work that it does.
+    """
     devices = max(1, scale.ranks)
     learner, half = paradigm.learner, scale.precision == "bfloat16" and not cards.on_cpu
     work = learner.work(MANY, paradigm, scale)
@@ -111,7 +116,7 @@ def way_of(paradigm: Paradigm, scale: Scale, model: Shape, cards: Hardware) -> W
     micro = min(scale.micro_batch or mine, mine)
     new = scale.decodings[paradigm.style.name].max_new_tokens
     together = min(group, micro) if shares_prefix(paradigm, scale) else 1
-    rows, row = math.ceil(micro / together), scale.max_prompt_tokens + together * new
+    rows, row = math.ceil(micro / together), prompt + together * new
     adapter = paradigm.adapter
     pictures = math.ceil(_rollout_batch(paradigm, scale) / devices)
     return Way(
@@ -127,7 +132,7 @@ def way_of(paradigm: Paradigm, scale: Scale, model: Shape, cards: Hardware) -> W
         waiting=pictures if work.rollouts else 0,
         replies=scale.rollout_engine if work.rollouts else "",
         at_once=pictures * group,
-        length=scale.max_prompt_tokens + new,
+        length=prompt + new,
     )
 
 
@@ -201,9 +206,10 @@ def _step(lengths: Lengths, run: Run, price: Price) -> float:
     plain = (several + judges(paradigm)) if work.rollouts else 0
     passes = Passes(plain=plain, frozen=way.adapter > 0, half=way.half)
     cards = _of_cards(price.hardware, way.devices)
-    seconds = compute.seconds(
-        cards, compute.trained(price.shape, lengths, prompts, group, passes, shares_prefix(paradigm, scale))
-    )
+    shared = shares_prefix(paradigm, scale)
+    seconds = compute.seconds(cards, compute.trained(price.shape, lengths, prompts, group, passes, shared))
+    pictures = prompts * (1 if shared else group) / cards.count
+    seconds += pictures * passes.total * compute.windows(price.shape, lengths.patches) * cards.card.window_seconds
     if work.rollouts:
         batch = _at_once(price, way.replies, price.given, way.at_once)
         seconds += compute.sampling(price.shape, cards, lengths, prompts, group, batch, half=way.half)
@@ -229,7 +235,7 @@ def assumed(price: Price) -> str:
         return f"a model: {card.flops / 1e9:.0f} GFLOP/s, which one thread reached in {card.source}"
     return (
         f"a model: {card.share:.0%} of {card.flops / 1e12:.0f} TFLOP/s and of {card.bandwidth / 1e12:.2f} TB/s a card"
-        f" ({card.source}), replies {REPLY_SHARE:.0%} as long as they may be; not measured on GPUs"
+        f" ({card.source}), replies {REPLY_SHARE:.0%} as long as they may be; no model of this size was measured"
     )
 
 

@@ -1,7 +1,7 @@
 // Curves over stages and over steps. A plot is a picture to a screen reader: its label says what it shows.
 "use strict";
 
-const COLOURS = ["#0b62a8", "#b8430a"]; // run A and run B: told apart by hue, lightness and, by style, by dashes
+const COLOURS = ["#0b62a8", "#a83c05"]; // run A and run B: told apart by hue, lightness and, by style, by dashes
 const INK = "#3c4650", LINES = "#dfe4e8";
 
 const charts = (() => {

@@ -14,7 +14,7 @@ const items = (() => {
       el("div", { id: "filters" }),
       el("p", { id: "count", role: "status" }),
       el("div", { class: "split" },
-        el("section", { class: "list", "aria-label": "Items" }, list,
+        el("section", { class: "list", "aria-label": "Items" }, el("div", { class: "box" }, list), // the box has the height
           el("p", { class: "hint", id: "keys" }, "Arrow keys, Page and Home/End move through the items, Enter opens one, Escape comes back."), legend()),
         el("section", { id: "item", class: "item", "aria-label": "Item", on: { keydown: left } })),
     ];
@@ -139,8 +139,8 @@ const items = (() => {
 
   function step(by) {
     if (!opened.shown.length) return;
-    const place = opened.places.get(opened.active);
-    const next = place === undefined ? 0 : Math.min(Math.max(place + by, 0), opened.shown.length - 1);
+    const place = opened.places.get(opened.active) ?? -1;
+    const next = Math.min(Math.max(place + by, 0), opened.shown.length - 1);
     choose(opened.shown[next]);
   }
 

@@ -116,6 +116,7 @@ const overview = (() => {
       return found;
     };
     const columns = window.site.columns.filter((column) => lines(column).length);
+    const [width, height] = document.documentElement.clientWidth < 560 ? [165, 110] : [232, 132];
     return [
       el("p", { class: "hint" }, "Accuracy in percent after every stage, from the base (0) on. The dashed upright line is the stage that trains the task."),
       columns.length ? charts.key(lines(columns[0])) : null,
@@ -125,7 +126,7 @@ const overview = (() => {
         const label = `${column.name}: ${lines(column).map((line) => `${line.label} ${line.values.map(text.percent).join(", ")}`).join("; ")}`;
         return el("figure", {},
           el("figcaption", {}, el("a", { href: state.address({ task: column.name }) }, column.name)),
-          charts.plot({ label, xs: [...Array(stages).keys()], lines: lines(column), width: 232, height: 132, marks: learned ? [learned] : [] }));
+          charts.plot({ label, xs: [...Array(stages).keys()], lines: lines(column), width, height, marks: learned ? [learned] : [] }));
       })),
     ];
   }

@@ -16,6 +16,7 @@ from fake_world import COT, DIRECT, ENGINE, FAKE, HALF, PREFIX, STREAM, WATCHING
 from harness.core import Run, Stream, UserError, replace
 from harness.run_inputs import run_id, run_stages
 from harness.runner import run
+from harness.scales import QWEN25_VL_7B, TWIN
 from harness.sweep.grid import Grid, points, read_grid, words
 from harness.sweep.here import do_here
 from harness.sweep.ledger import ledger
@@ -152,6 +153,14 @@ def test_what_decides_a_row_is_in_its_digest(
     )
     other = replace(run, **change)
     assert len(set(chain(run)) & set(chain(other))) == shared
+
+
+def test_a_task_takes_what_its_scale_does() -> None:
+    from harness.command.sweep import taken, workers
+
+    assert (taken(TWIN), taken(QWEN25_VL_7B)) == ((2, 0), (32, 8))
+    assert workers([leg(), replace(leg(), gpus=1)]) == 1
+    assert workers([replace(leg(), cpus=10**6)]) == 1
 
 
 def leg(*command: str, run: str = "one", after: tuple[int, ...] = ()) -> Leg:

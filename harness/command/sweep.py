@@ -57,6 +57,7 @@ def sweep_command(
 
 def runs_of(grid: Grid, place: Place) -> tuple[Asked, ...]:
     """The runs of a grid, each once, in its order. Raises UserError for what cannot be."""
+    from harness.broken_items import settled
     from harness.command.cli import request
     from harness.run_inputs import run_id, run_stages
     from harness.sweep.grid import points, words
@@ -69,6 +70,8 @@ def runs_of(grid: Grid, place: Place) -> tuple[Asked, ...]:
         run = request(
             point.paradigm, point.stream, point.scale, point.seed, grid.limit, data, grid.split, plugins, grid.suites
         )
+        if grid.skip_broken:  # what is left out is a part of the run's id
+            run = settled(run, grid.skip_broken, say)
         run_stages(run)
         cpus, gpus = taken(run.scale)
         found.setdefault(
@@ -83,9 +86,18 @@ def runs_of(grid: Grid, place: Place) -> tuple[Asked, ...]:
     return tuple(found.values())
 
 
+def say(line: str) -> None:
+    """Tell on standard error what a run does without."""
+    print(line, file=sys.stderr)
+
+
 def taken(scale: Scale) -> tuple[int, int]:
-    """The processors and GPUs of a task: a process for training and one for each observer; none of them for fp32."""
-    return 1 + scale.observers, 0 if scale.precision == "float32" else max(1, scale.ranks)
+    """The processors and GPUs of a task.
+
+    A GPU for each rank, none in fp32; four processors for a GPU, at least one for training and one for each observer.
+    """
+    gpus = 0 if scale.precision == "float32" else max(1, scale.ranks)
+    return max(1 + scale.observers, 4 * gpus), gpus
 
 
 def do(executor: str, legs: Sequence[Leg], grid: Grid, place: Place) -> None:

@@ -7,6 +7,7 @@ node dies. The dead node's command is dead too, or ends at once: its lifeline is
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,10 +52,12 @@ def _connect(ray: Any) -> None:
 
 
 def _do(ray: Any, legs: Sequence[Leg], place: Place, retries: int, hear: Hear) -> None:
-    largest = max(legs, key=lambda leg: leg.gpus)
-    most = max((node["Resources"].get("GPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
-    if largest.gpus > most:
-        raise UserError(f"{largest.name} wants {largest.gpus} GPUs, no node of the cluster has more than {most:g}")
+    for name, most in (("CPU", max(leg.cpus for leg in legs)), ("GPU", max(leg.gpus for leg in legs))):
+        here = max((node["Resources"].get(name, 0) for node in ray.nodes() if node["Alive"]), default=0)
+        if most > here:  # a cluster may grow
+            print(
+                f"note: a task takes {most} {name}s, no node has more than {here:g}: it waits for one", file=sys.stderr
+            )
     task = ray.remote(max_retries=retries, scheduling_strategy="SPREAD")(stage)
     refs: list[Any] = []
     for leg in legs:

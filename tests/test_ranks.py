@@ -168,11 +168,14 @@ def test_two_ranks_of_grpo_learn_from_fixed_replies_what_one_learns(
 
 @pytest.mark.slow
 def test_a_run_on_two_ranks_samples_selects_trains_and_evaluates(tmp_path: Path, plugin: ModuleType) -> None:
-    """The whole loop: replies are sampled from weights in parts, cells and verdicts by one engine on each device."""
+    """The whole loop in bf16, from fp32 weights: replies are sampled from weights in parts, layers are recomputed.
+
+    Cells and verdicts are made by one engine on each device.
+    """
     stream = Stream(name="one", tasks=("gqa",), epochs={"gqa": 1}, general=())
     scale = replace(
         TWIN, name="small", train_items=8, test_items=12, eval_batch=2, rollouts=4, prompts_per_update=2,
-        updates_per_rollout_batch=1, observers=0,
+        updates_per_rollout_batch=1, observers=0, precision="bfloat16",
     )  # fmt: skip
     asked = Run(paradigm=typed(Paradigm, "rif-rft"), stream=stream, scale=scale)
     there = run(replace(asked, scale=replace(scale, ranks=2)), tmp_path / "runs")
@@ -185,6 +188,8 @@ def test_a_run_on_two_ranks_samples_selects_trains_and_evaluates(tmp_path: Path,
     verdicts = [(done.folder / "verdicts-1.parquet").read_bytes() for done in (here, there)]
     assert all(verdicts)
     assert not list((tmp_path / "runs" / "replies").glob("*.parts"))
+    weights = tensors(tmp_path / "runs" / "checkpoints" / str(two.stages[0].key))
+    assert {str(value.dtype) for value in weights.values()} == {"torch.float32"}
 
 
 @pytest.mark.slow

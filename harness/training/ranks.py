@@ -28,7 +28,6 @@ from harness.values import cut
 
 LOGS = "ranks"  # what the ranks print, in the job's folder
 PATIENCE = timedelta(minutes=30)  # a rank waits for the others as long: one of them may be writing 33 GB
-TERMINATION = 5  # seconds that a rank has to end when another one has failed
 COURTESY = 2.0  # seconds that a rank waits with its own fault: it may be that another one vanished, which says more
 
 Found = TypeVar("Found")
@@ -52,6 +51,11 @@ def across_ranks(batch: Batch) -> Callable[[Train], Train]:
 def world() -> int:
     """How many training processes work on this job: 1 outside of ranks."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def launched() -> bool:
+    """Whether this process is one of the launcher's ranks, be it the only one."""
+    return "RANK" in os.environ
 
 
 def is_main() -> bool:
@@ -147,7 +151,7 @@ def refuse_mixed(examples: Iterable[tuple[Task, Example]], stage: str) -> None:
 
 
 def train_on_ranks(job: Job) -> Trained:
-    """Train a stage on the scale's ranks.
+    """Train a stage on the scale's ranks, each a process that torch's launcher starts; one is enough.
 
     Raises:
         UserError: what a rank refuses, or where the system ended one of them.
@@ -172,7 +176,7 @@ def _launch(job: Job, say: Say) -> Trained:
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
-        nproc_per_node=job.scale.ranks,
+        nproc_per_node=max(1, job.scale.ranks),
         run_id="stage",
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
@@ -180,11 +184,10 @@ def _launch(job: Job, say: Say) -> Trained:
         max_restarts=0,
         start_method="spawn",
         signals_to_handle="SIGTERM",
-        shutdown_timeout=TERMINATION,
         logs_specs=DefaultLogsSpecs(log_dir=str(logs), redirects=Std.ALL),
     )
     heard, line = Pipe(duplex=False)
-    lifelines = [Pipe(duplex=False) for _ in range(job.scale.ranks)]
+    lifelines = [Pipe(duplex=False) for _ in range(max(1, job.scale.ranks))]
     listening = Thread(target=_pass_on, args=(heard, say), daemon=True)
     listening.start()
     try:
@@ -204,9 +207,10 @@ def _launch(job: Job, say: Say) -> Trained:
 
 def _silence() -> None:
     """Torch's launcher says on standard error what its exceptions say as well."""
-    launcher = logging.getLogger("torch.distributed.elastic")
-    launcher.addHandler(logging.NullHandler())
-    launcher.propagate = False
+    for name in ("torch.distributed.elastic", "torch.multiprocessing"):
+        launcher = logging.getLogger(name)
+        launcher.addHandler(logging.NullHandler())
+        launcher.propagate = False
 
 
 def _pass_on(heard: Connection, say: Say) -> None:
@@ -284,6 +288,6 @@ def _reason(fault: Any, job: Job) -> Exception:
 
 
 __all__ = [
-    "across_ranks", "agreed", "dealt", "gpus", "is_main", "micro_batches", "refuse_missing", "refuse_mixed",
+    "across_ranks", "agreed", "dealt", "gpus", "is_main", "launched", "micro_batches", "refuse_missing", "refuse_mixed",
     "refuse_unequal", "train_on_ranks", "world",
 ]  # fmt: skip

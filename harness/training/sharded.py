@@ -17,16 +17,15 @@ from typing import Any
 
 from harness.core import Job
 from harness.training import adapters
-from harness.training.ranks import agreed, world
+from harness.training.ranks import agreed, launched
 
 
 def sharding(half: bool) -> dict[str, Any]:
-    """What TrainingArguments are told on several ranks, beside what they are told on one; nothing on one."""
-    if world() == 1:
+    """What TrainingArguments are told on ranks, beside what they are told elsewhere."""
+    if not launched():
         return {}
     return {
         "use_cpu": False,
-        "activation_checkpointing": False,  # FSDP's own instead: together they gather each layer twice
         "fsdp": True,
         "fsdp_config": {
             "version": 2,
@@ -43,17 +42,17 @@ def placement() -> dict[str, Any]:
     """Where ``from_pretrained`` puts whole weights: on a rank's own GPU; as ever outside of ranks and without one."""
     import torch
 
-    own = world() > 1 and torch.cuda.is_available()
+    own = launched() and torch.cuda.is_available()
     return {"device_map": {"": int(os.environ["LOCAL_RANK"])}} if own else {}
 
 
 def reference_loading(precision: str) -> dict[str, Any]:
     """How TRL loads GRPO's reference: as the policy, from safetensors of a local folder.
 
-    On several ranks it goes to each one's own GPU; TRL would spread it over all of them. There it is held in the
+    On ranks it goes to each one's own GPU; TRL would spread it over all of them. There it is held in the
     precision of the forward pass, to which FSDP2 rounds it anyway.
     """
-    if world() == 1:
+    if not launched():
         return {}
     kept = {"dtype": precision, "use_safetensors": True, "local_files_only": True}
     return {"device_map": None, **placement(), **kept}
@@ -76,7 +75,7 @@ def gathered(trainer: Any) -> dict[str, Any]:
 
 def save_whole(trainer: Any, folder: Path, job: Job) -> None:
     """Write a trainer's weights and processor into a folder; of several ranks the main one gathers and writes."""
-    whole = None if world() == 1 else gathered(trainer)
+    whole = gathered(trainer) if launched() else None
 
     def write() -> None:
         if adapters.is_adapted(trainer.model):

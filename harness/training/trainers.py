@@ -27,7 +27,7 @@ from harness.digests import keep_digest
 from harness.lora import without_renamed
 from harness.store.lineage import CARRY
 from harness.training import adapters, resume
-from harness.training.ranks import agreed, dealt, is_main, world
+from harness.training.ranks import agreed, dealt, is_main, launched
 from harness.training.reporting import reporting, settings_of
 from harness.training.sharded import placement, save_whole, sharding
 from harness.training.vision import check_moved, check_vision, learns_to_see
@@ -73,7 +73,7 @@ def settings(job: Job) -> dict[str, Any]:
     from transformers import TrainingArguments
 
     cpu = not torch.cuda.is_available()
-    half = job.scale.precision == "bfloat16" and not (cpu and world() == 1)
+    half = job.scale.precision == "bfloat16" and (launched() or not cpu)
     # transformers renamed the switch in 5.23 and warns about the old name.
     renamed = "activation_checkpointing" in TrainingArguments.__dataclass_fields__
     return {
@@ -84,7 +84,8 @@ def settings(job: Job) -> dict[str, Any]:
         "use_cpu": cpu,
         "fp16": False,
         "bf16": half,
-        "activation_checkpointing" if renamed else "gradient_checkpointing": half,
+        "activation_checkpointing" if renamed else "gradient_checkpointing": half
+        and not launched(),  # FSDP2's own there
         "optim": "adamw_torch",
         "adam_beta1": 0.9,
         "adam_beta2": 0.999,
@@ -171,7 +172,7 @@ def held(kind: Any, job: Job) -> Any:
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
             state = Path(resume_from_checkpoint)
-            if world() > 1:
+            if launched():
                 super()._load_from_checkpoint(resume_from_checkpoint, model)
             elif adapters.is_adapted(self.model):
                 adapters.restore(self.model, state)

@@ -30,6 +30,7 @@ def pretend_gpus() -> None:
     from accelerate.state import PartialState
     from accelerate.utils import DistributedType
     from torch.distributed.device_mesh import init_device_mesh
+    from transformers import training_args
 
     def gloo(*given: Any, **named: Any) -> Any:
         return "gloo", DistributedType.MULTI_GPU
@@ -40,6 +41,7 @@ def pretend_gpus() -> None:
     def mesh(*given: Any, **named: Any) -> Any:
         return init_device_mesh("cpu", (torch.distributed.get_world_size(),))
 
+    training_args.is_torch_bf16_gpu_available = lambda: True
     PartialState._prepare_backend = gloo
     PartialState.set_device = cpu
     sharding._init_default_mesh = sharding._init_default_fully_shard_mesh = mesh

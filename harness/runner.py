@@ -82,7 +82,6 @@ def run(
         stages, looked = run_stages(run), observations(run)
         last = stage_number(stages, until)
         refuse_unequal(run.paradigm, run.scale)
-        refuse_missing(run.scale)
         settled(run)
         base = base_checkpoint(run)
         view = view_of(run, kind)
@@ -156,6 +155,7 @@ def go(session: Session, base: Checkpoint, last: int) -> None:
     With an observer the replies of a stage are generated beside the training of the next one, and its cells are made
     when that is done; without one they are made before it begins.
     """
+    refuse_missing(session.run.paradigm, session.run.scale)
     if session.run.scale.observers:
         session.worker, session.thread = processes.Worker(), ThreadPoolExecutor(max_workers=1)
     checkpoints = [base]

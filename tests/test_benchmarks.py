@@ -13,7 +13,7 @@ import pytest
 
 from baselines.rft import RFT
 from baselines.sft import SFT
-from benchmarks import gpu, speed
+from benchmarks import gpu, ranks, speed
 from benchmarks.bare import Bare
 from harness.asking.styles import COT, DIRECT
 from harness.core import Decoding, Example, Paradigm, Progress, Task, UserError, replace
@@ -224,6 +224,8 @@ def test_the_gpu_report_says_in_one_line_that_no_gpu_is_here(capsys: pytest.Capt
         pytest.skip("a GPU is here")
     assert gpu.main(["--size", "twin"]) == 2
     assert capsys.readouterr().err == "error: no GPU is here: benchmarks.speed measures on a CPU\n"
+    assert ranks.main(["--ranks", "2"]) == 2
+    assert capsys.readouterr().err == "error: 2 GPUs are wanted and 0 are here: tests/test_ranks.py tries two CPUs\n"
 
 
 @pytest.mark.slow

@@ -120,9 +120,11 @@ def micro_batches(scale: Scale, sequences: int, ranks: int | None = None) -> dic
     return {"per_device_train_batch_size": size, "gradient_accumulation_steps": mine // size}
 
 
-def refuse_missing(scale: Scale) -> None:
+def refuse_missing(paradigm: Paradigm, scale: Scale) -> None:
     """Raise UserError where the scale wants more ranks than this machine shows GPUs."""
-    found = gpus() if scale.ranks > 1 else scale.ranks
+    if scale.ranks <= 1 or paradigm.learner.takes_all_devices:
+        return
+    found = gpus()
     if found < scale.ranks:
         raise UserError(
             f"scale {scale.name} trains on {scale.ranks} GPUs, and this machine shows {found}: use another scale, or"
@@ -158,7 +160,7 @@ def train_on_ranks(job: Job) -> Trained:
         RuntimeError: for a fault in a rank, with its traceback.
     """
     refuse_unequal(job.paradigm, job.scale)
-    refuse_missing(job.scale)
+    refuse_missing(job.paradigm, job.scale)
     refuse_mixed(job.examples, job.stage.name)
     with Worker(starts_others=True) as worker:
         return worker.call(_launch, replace(job, report=unheard), cast(Callable[[Any], None], job.report))

@@ -62,7 +62,7 @@ def asked(model: Path, paradigm: Paradigm = FAKE) -> Run:
 
 def key(run: Run) -> str:
     """The key of a run's first stage, as the loop makes it."""
-    session: Any = SimpleNamespace(run=run, view=view_of(run, ENGINE), store=Store(Path("nowhere")))
+    session: Any = SimpleNamespace(run=run, view=view_of(run, ENGINE), store=Store(Path("nowhere")), reporting=None)
     base = base_checkpoint(run)
     return stage_key(train_stage.prepare(session, run_stages(run)[0], base, base)[1])
 

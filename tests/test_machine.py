@@ -52,6 +52,16 @@ def test_a_machine_without_a_gpu_is_fine_for_the_twin():
     assert machine.nccl(BARE, TWIN) == "none"
 
 
+def test_only_the_cards_that_are_shown_count():
+    busy = replace(EIGHT, gpus=(replace(H100, used=70 * 10**9),) * 4 + (H100,) * 4, visible=((9, 0),) * 4)
+    four = replace(LARGE, ranks=4)
+    with pytest.raises(UserError, match=r"another program holds 70\.0 GB of card 1"):
+        machine.gpus(replace(busy, environment={"CUDA_VISIBLE_DEVICES": "1,2,3,4"}), four)
+    for shown in ("4,5,6,7", "GPU-8a1b,GPU-9c2d,GPU-3e4f,GPU-5a6b"):
+        found = machine.gpus(replace(busy, environment={"CUDA_VISIBLE_DEVICES": shown}), four)
+        assert found in ("4 x NVIDIA H100 80GB HBM3 (86 GB), compute capability 9.0", "4 GPUs, compute capability 9.0")
+
+
 TROUBLES = {
     "no card": (BARE, "no GPU is here, and scale qwen2.5-vl-7b wants 8: use such a machine, or scale twin"),
     "torch without CUDA": (replace(EIGHT, visible=(), cuda=None, torch="2.14.1"), "torch 2.14.1 is built without CUDA"),

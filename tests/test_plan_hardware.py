@@ -162,6 +162,11 @@ def test_a_plan_prints_its_memory_by_part(tmp_path, capsys):
     out = capsys.readouterr().out
     for said in ("weights, gradients, moments", "reference", "whole weights", "sum", "GPU-hours", "host: about"):
         assert said in out
+    nobody = replace(LARGE, model="nobody/knows")
+    printing.plan(printing.console(), plan.of(asked("rft", nobody), tmp_path, EIGHT))
+    out = capsys.readouterr().out
+    assert "time not known and disk not known" in out
+    assert "no memory, no disk of checkpoints and no time: model nobody/knows is not on this machine" in out
 
 
 def test_a_grid_counts_what_its_runs_share_once(tmp_path):

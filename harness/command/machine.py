@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -86,7 +86,7 @@ def look() -> Seen:
         cuda=torch.version.cuda,
         nccl=".".join(map(str, torch.cuda.nccl.version())) if several else "",
         free=available(_read(Path("/proc/meminfo"))),
-        installed={name: version for name in LOCKED if (version := _installed(name))},
+        installed={name: version for name in LOCKED if (version := _installed(name) or _installed(f"{name}-cpu"))},
         environment={
             name: os.environ[name] for name in (*OFFLINE, "CUDA_VISIBLE_DEVICES", VLLM_PYTHON) if name in os.environ
         },
@@ -176,13 +176,24 @@ def gpus(seen: Seen, scale: Scale) -> str:
         )
     if len(seen.visible) < wanted:
         raise UserError(f"scale {scale.name} trains on {wanted} GPUs, torch sees {len(seen.visible)}: {_show(seen)}")
-    if len(set(seen.visible)) > 1 or len({gpu.name for gpu in seen.gpus}) > 1:
-        raise UserError(f"the cards differ ({_counted(seen.gpus)}): show equal ones by CUDA_VISIBLE_DEVICES")
-    busy = [n for n, gpu in enumerate(seen.gpus) if gpu.used > BUSY * gpu.memory]
+    mine = shown(seen)
+    if len(set(seen.visible)) > 1 or len({gpu.name for gpu in mine.values()}) > 1:
+        raise UserError(f"the cards differ ({_counted(mine.values())}): show equal ones by CUDA_VISIBLE_DEVICES")
+    busy = [number for number, gpu in mine.items() if gpu.used > BUSY * gpu.memory]
     if busy and wants_gpus(scale):
-        used = seen.gpus[busy[0]].used
+        used = mine[busy[0]].used
         raise UserError(f"another program holds {used / 1e9:.1f} GB of card {busy[0]}: end it, or show other cards")
-    return f"{_counted(seen.gpus) or f'{len(seen.visible)} GPUs'}, compute capability {least[0]}.{least[1]}"
+    return f"{_counted(mine.values()) or f'{len(seen.visible)} GPUs'}, compute capability {least[0]}.{least[1]}"
+
+
+def shown(seen: Seen) -> dict[int, Gpu]:
+    """The cards that torch is shown, by their number for nvidia-smi; none where it cannot be told which they are."""
+    named = seen.environment.get("CUDA_VISIBLE_DEVICES")
+    every = dict(enumerate(seen.gpus))
+    if named is not None:
+        numbers = [int(number) for number in named.split(",") if number.strip().isdigit()]
+        every = {number: every[number] for number in numbers if number in every}
+    return every if len(every) == len(seen.visible) else {}
 
 
 def _unseen(seen: Seen) -> str:
@@ -199,7 +210,7 @@ def _show(seen: Seen) -> str:
     return "use another scale" if shown is None else f"show more by CUDA_VISIBLE_DEVICES={cut(shown, 40)}"
 
 
-def _counted(found: tuple[Gpu, ...]) -> str:
+def _counted(found: Iterable[Gpu]) -> str:
     """Cards in words, equal ones counted."""
     names = [f"{gpu.name} ({gpu.memory / 1e9:.0f} GB)" for gpu in found]
     return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))

@@ -41,7 +41,7 @@ class Plan:
 
     ``cells`` counts evaluations, ``cells_stored`` those that the run has done before, ``cell_items`` the items of the
     largest, ``asked`` the replies of all of them. ``evaluation_seconds`` are those of all cells. ``price`` says what
-    the model takes on the hardware; None where it is neither here nor known.
+    the model takes on the hardware; None where it is neither here nor known. ``timed`` says whether time is known.
     """
 
     title: str
@@ -56,6 +56,7 @@ class Plan:
     notes: tuple[str, ...]
     hardware: Hardware
     price: Price | None
+    timed: bool = True
 
     @property
     def optimiser_steps(self) -> int:
@@ -130,6 +131,7 @@ def of(run: Run, out: Path, hardware: Hardware | None = None) -> Plan:
         notes=(*_notes(run, units, missing), *unknown),
         hardware=hardware,
         price=priced,
+        timed=bool(units.seconds),
     )
 
 

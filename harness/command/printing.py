@@ -135,11 +135,12 @@ def findings(screen: Console, good: Sequence[Finding]) -> None:
 
 def plan_line(planned: Plan) -> str:
     """A plan in one line, for the start of a run."""
+    time = f"about {duration(planned.wall_seconds)}" if planned.timed else "time not known"
+    disk = f"{planned.disk} of disk" if planned.price else "disk not known"
     return (
         f"[bold]{told(planned.title)}[/bold]: {len(planned.stages)} stages, "
         f"{planned.optimiser_steps:,} optimiser steps, {planned.rollouts:,} rollouts, "
-        f"{planned.cells:,} evaluations of {planned.cell_items:,} items, "
-        f"about {duration(planned.wall_seconds)} and {planned.disk} of disk"
+        f"{planned.cells:,} evaluations of {planned.cell_items:,} items, {time} and {disk}"
     )
 
 
@@ -152,13 +153,14 @@ def plan(screen: Console, planned: Plan) -> None:
     for stage in planned.stages:
         table.add_row(
             told(stage.name), told(", ".join(stage.tasks)), f"{stage.items:,}", f"{stage.optimiser_steps:,}",
-            f"{stage.rollouts:,}", f"<= {stage.sampled_tokens:,}", duration(stage.seconds),
+            f"{stage.rollouts:,}", f"<= {stage.sampled_tokens:,}", duration(stage.seconds) if planned.timed else ABSENT,
             "yes" if stage.stored else "no",
         )  # fmt: skip
     show(screen, planned.title, table)
     screen.print(plan_line(planned), soft_wrap=True)
     cells = f"{planned.cells - planned.cells_stored:,} of {planned.cells:,} cells"
-    screen.print(f"evaluation: about {duration(planned.evaluation_left)} for {cells}", soft_wrap=True)
+    left = f"about {duration(planned.evaluation_left)}" if planned.timed else "time not known"
+    screen.print(f"evaluation: {left} for {cells}", soft_wrap=True)
     screen.print(
         f"tokens: at most {planned.sampled_tokens:,} in {planned.rollouts:,} rollouts; {planned.asked:,} replies are"
         " evaluated",
@@ -166,7 +168,8 @@ def plan(screen: Console, planned: Plan) -> None:
     )
     cards = planned.hardware
     unit = "processor-hours" if cards.on_cpu else "GPU-hours"
-    screen.print(f"hardware: {told(cards.name)}, {planned.device_hours:,.1f} {unit}", soft_wrap=True)
+    hours = f", {planned.device_hours:,.1f} {unit}" if planned.timed else ""
+    screen.print(f"hardware: {told(cards.name)}{hours}", soft_wrap=True)
     if planned.price is not None:
         memory(screen, planned.price)
     for note in planned.notes:
@@ -183,15 +186,17 @@ def grid_plan(screen: Console, planned: GridPlan) -> None:
         peak = ABSENT if price is None else f"{price.memory.peak / 1e9:,.1f} GB, {price.verdict}"
         table.add_row(
             told(one.title), str(len(one.stages)), f"{one.optimiser_steps:,}", f"{one.rollouts:,}",
-            duration(one.wall_seconds), peak,
+            duration(one.wall_seconds) if one.timed else ABSENT, peak,
         )  # fmt: skip
     show(screen, f"{len(planned.plans):,} runs on {planned.hardware.name}", table)
     unit = "processor-hours" if planned.hardware.on_cpu else "GPU-hours"
+    time = f"{planned.device_hours:,.1f} {unit}, about {duration(planned.seconds)} one run after another, "
+    time = time if all(one.timed for one in planned.plans) else "time not known, "
     screen.print(
         f"together: {planned.stages:,} stages, {planned.distinct:,} of them trained and the others shared;"
         f" {planned.optimiser_steps:,} optimiser steps, {planned.rollouts:,} rollouts of at most"
-        f" {planned.sampled_tokens:,} tokens, {planned.asked:,} replies evaluated; {planned.device_hours:,.1f} {unit},"
-        f" about {duration(planned.seconds)} one run after another, {in_words(planned.disk_bytes)} of disk",
+        f" {planned.sampled_tokens:,} tokens, {planned.asked:,} replies evaluated; {time}{in_words(planned.disk_bytes)}"
+        " of disk",
         soft_wrap=True,
     )
     for note in dict.fromkeys(note for one in planned.plans for note in one.notes):

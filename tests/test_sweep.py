@@ -187,6 +187,10 @@ def test_legs_run_here_in_their_order_and_tell_their_exit_codes(tmp_path: Path) 
     assert "Paradigms" in place.log("a").read_text()
     note(place.log("b"), "run again on host")
     assert last_code(place.log("b")) is None
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".sweep").symlink_to(tmp_path / "runs" / ".sweep")
+    with pytest.raises(UserError, match="is a symbolic link"):
+        do_here(legs[:1], replace(place, out=tmp_path / "other"), 1, lambda done, code: None)
 
 
 def test_the_ledger_is_what_the_records_say(tmp_path: Path, fake_plugin: ModuleType) -> None:

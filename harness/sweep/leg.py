@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.core import UserError
 from harness.outside import Outside, last_lines
 from harness.store import disk
 from harness.sweep.legs import Leg
@@ -40,7 +41,10 @@ Hear = Callable[[Leg, int], None]
 def begin(leg: Leg, place: Place, where: str = "") -> Outside:
     """Start a leg, with a line that says where; two tries of legs of one run are never alive at once on one machine."""
     log = place.log(leg.run)
-    log.parent.mkdir(parents=True, exist_ok=True)
+    with disk.refusing_disk_faults(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+    if log.parent.is_symlink():
+        raise UserError(f"{log.parent} is a symbolic link, which the harness did not make: move it away to go on")
     note(log, f"{' '.join(leg.command)} on {socket.gethostname()}{where}")
     return Outside(
         (sys.executable, "-m", "harness.command.cli", *leg.command),

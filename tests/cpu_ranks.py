@@ -12,7 +12,7 @@ import signal
 import time
 from typing import Any
 
-from baselines.rft import GRPO, RFT_NOCOT, grpo_trainer, update_grpo
+from baselines.rft import GRPO, RFT, RFT_NOCOT, grpo_trainer, update_grpo
 from baselines.sft import LIKELIHOOD, train_sft, update_sft
 from harness.core import Job, Learner, Paradigm, Progress, Trained, UserError, replace
 from harness.training import trainers
@@ -91,6 +91,22 @@ def train_fixed(job: Job) -> Trained:
     return run_trainer(job, build)
 
 
+@across_ranks(update_grpo)
+def train_agreeing(job: Job) -> Trained:
+    """GRPO by a vLLM on each rank; refused where that and the sharded policy do not agree to the end."""
+    built: list[Any] = []
+
+    def build(given: Job) -> Any:
+        built.append(grpo_trainer(given))
+        return built[0]
+
+    found, name = run_trainer(job, build), "sampling/sampling_logp_difference/mean"
+    apart = [entry[name] for entry in built[0].state.log_history if name in entry]
+    if len(apart) < 2 or max(apart) > 0.005:
+        raise UserError(f"vLLM and the policy are apart by {apart}")
+    return found
+
+
 @across_ranks(update_sft)
 def train_killed(job: Job) -> Trained:
     """SFT whose second rank kills itself after the fifth update."""
@@ -131,10 +147,12 @@ def train_breaking(job: Job) -> Trained:
 
 
 FIXED: Learner = replace(GRPO, name="grpo-fixed", train=train_fixed)
+AGREEING: Learner = replace(GRPO, name="grpo-agreeing", train=train_agreeing)
 KILLED: Learner = replace(LIKELIHOOD, train=train_killed)
 REFUSING: Learner = replace(LIKELIHOOD, train=train_refusing)
 BREAKING: Learner = replace(LIKELIHOOD, train=train_breaking)
 WAITING: Learner = replace(LIKELIHOOD, train=train_waiting)
+RFT_AGREEING: Paradigm = replace(RFT, name="rft-agreeing", learner=AGREEING)
 RFT_FIXED: Paradigm = replace(RFT_NOCOT, name="rft-fixed", learner=FIXED)
 
 if "RANK" in os.environ:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rollout_jobs import SAMPLED, job_of, shown
 from test_endpoint import seen_through, turned
 
 from harness import registry
@@ -24,6 +25,8 @@ from harness.asking.styles import COT
 from harness.core import Paradigm, Run, Stream, Task, replace
 from harness.runner import run
 from harness.scales import TWIN, TWIN_VLLM, model_folder
+from harness.training import ranks
+from harness.training.launch import train
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = model_folder(TWIN)
@@ -139,6 +142,19 @@ def test_rollouts_and_policy_agree_while_the_vision_tower_moves(tmp_path: Path) 
 
 def test_stock_trl_is_ended_by_the_guard(tmp_path: Path) -> None:
     assert "0.05 is the most" in rollouts(tmp_path, "stock").get("refused", "")
+
+
+def test_two_ranks_sample_by_a_vllm_each_what_the_sharded_policy_trains_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_plugins", {})
+    monkeypatch.setattr(ranks, "gpus", lambda: 2)
+    registry.load_plugin(ROOT / "tests" / "cpu_ranks.py")
+    scale = replace(SAMPLED, ranks=2, rates={"grpo-agreeing": 3e-3})
+    seen = tuple(pair for pair in shown(4) if pair[1].images)
+    trained = train(job_of(tmp_path, registry.typed(Paradigm, "rft-agreeing"), scale, examples=seen))
+    assert trained.optimiser_steps == 2
+    assert trained.sampled_tokens > 64 * 5, "of both ranks"
 
 
 def test_a_run_by_vllm_has_the_base_row_of_transformers(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder where a fake vLLM is found, which serves; it writes what it was told and whom it started."""
     module = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
     module.parent.mkdir(parents=True)
+    for package in list(module.parents)[:3]:
+        (package / "__init__.py").touch()  # before a real vLLM, where there is one
     shutil.copyfile(ROOT / "tests" / "fake_vllm_server.py", module)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

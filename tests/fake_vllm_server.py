@@ -24,7 +24,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The list, to who has the key."""
-        said = json.dumps({"data": [{"id": options["--served-model-name"]}]}).encode()
+        version = "0.99.0" if fault == "is of another version" else "0.31.0"
+        said = json.dumps({"data": [{"id": options["--served-model-name"]}], "version": version}).encode()
         allowed = self.headers.get("Authorization") == "Bearer " + os.environ["VLLM_API_KEY"]
         self.send_response(200 if allowed else 401)
         self.send_header("Content-Length", str(len(said)))

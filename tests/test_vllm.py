@@ -150,7 +150,7 @@ def test_two_ranks_sample_by_a_vllm_each_what_the_sharded_policy_trains_on(
     monkeypatch.setattr(registry, "_plugins", {})
     monkeypatch.setattr(ranks, "gpus", lambda: 2)
     registry.load_plugin(ROOT / "tests" / "cpu_ranks.py")
-    scale = replace(SAMPLED, ranks=2, rates={"grpo-agreeing": 3e-3})
+    scale = replace(SAMPLED, ranks=2, rates={**SAMPLED.rates, "grpo-agreeing": 3e-3})
     seen = tuple(pair for pair in shown(4) if pair[1].images)
     trained = train(job_of(tmp_path, registry.typed(Paradigm, "rft-agreeing"), scale, examples=seen))
     assert trained.optimiser_steps == 2

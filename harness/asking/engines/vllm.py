@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.asking.engines.endpoint import Endpoint
 from harness.asking.engines.kinds import VLLM
@@ -25,6 +26,7 @@ from harness.weights import weights_digest
 
 PYTHON = "CPT_HARNESS_VLLM_PYTHON"  # a Python that has vLLM; this one where it is not set
 INSTALL = 'pip install -c constraints-gpu.txt -e ".[vllm]"'
+RELEASE = "0.31"  # of vLLM; raise the version of the kind VLLM with it
 START_SECONDS = 1800.0
 TRIES = 3  # another program may take a free port before the server does
 GRACE = 10.0  # seconds in which it gives back what it shares with its workers
@@ -103,6 +105,7 @@ class VllmEngine(Endpoint):
                     break
                 self._server.close()
             super().__init__(f"http://127.0.0.1:{port}/v1", folder, scale, key, serves)
+            self._refuse_other_version(self._send(f"http://127.0.0.1:{port}/version", None))
         except BaseException:
             self.close()
             raise
@@ -127,6 +130,11 @@ class VllmEngine(Endpoint):
         if again and any("already in use" in line for line in server.lines()):
             return False
         raise self._gone("")
+
+    def _refuse_other_version(self, said: Any) -> None:
+        found = str(said.get("version")) if isinstance(said, dict) else "none"
+        if not found.startswith(f"{RELEASE}."):
+            raise UserError(f"vLLM is {cut(found, 20)}, replies are kept as those of {RELEASE}: run `{INSTALL}`")
 
     def _opened(self) -> Server:
         if self._server is None:

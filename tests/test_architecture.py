@@ -33,7 +33,7 @@ INNER = {
     "foreign": {"asking", "store", "training"},
     "sweep": {"store"},
     "report": {"asking", "store", "results"},
-    "command": {"asking", "store", "results", "data", "budget", "foreign", "scoring", "sweep", "report"},
+    "command": {"asking", "store", "training", "results", "data", "budget", "foreign", "scoring", "sweep", "report"},
     "scoring": {"asking", "store", "results", "foreign"},
 }
 FORBIDDEN = {"utils.py", "util.py", "common.py", "misc.py", "base.py", "helpers.py"}

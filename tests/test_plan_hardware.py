@@ -155,6 +155,10 @@ def test_the_command_prints_the_plan_and_then_refuses(tmp_path, monkeypatch, cap
     assert err.startswith("error: rft-lora on default, scale qwen2.5-vl-3b, seed 0 takes ")
     assert err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    words[words.index("qwen2.5-vl-3b")] = "qwen2.5-vl-7b"
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--hardware", "8xh100-80gb"])
+    assert "rft-lora trains an adapter, which one GPU does" in capsys.readouterr().err, "as `harness run` would say"
 
 
 def test_a_plan_prints_its_memory_by_part(tmp_path, capsys):

@@ -48,6 +48,7 @@ def plan_command(
     from harness.command import plan, printing
     from harness.command.cli import request
     from harness.command.compare import foreseen
+    from harness.training.ranks import refuse_unequal
 
     cards = None if hardware is None else named(hardware)
     if sweep is not None:
@@ -66,6 +67,7 @@ def plan_command(
     printing.plan(printing.console(), planned)
     if line := foreseen(asked):
         print(line)
+    refuse_unequal(asked.paradigm, asked.scale)
     plan.refuse(planned, out)
 
 
@@ -76,10 +78,13 @@ def plan_sweep(file: Path, out: Path, hardware: str | None) -> None:
     from harness.command.sweep import runs_of
     from harness.sweep.grid import read_grid
     from harness.sweep.leg import Place
+    from harness.training.ranks import refuse_unequal
 
     runs = [asked.run for asked in runs_of(read_grid(file), Place(out=out.absolute(), folder=Path.cwd()))]
     planned = grid_plan.of(runs, out, None if hardware is None else named(hardware))
     printing.grid_plan(printing.console(), planned)
+    for run in runs:
+        refuse_unequal(run.paradigm, run.scale)
     grid_plan.refuse(planned, out)
 
 

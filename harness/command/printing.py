@@ -222,7 +222,7 @@ def memory(screen: Console, price: Price) -> None:
     show(screen, f"Memory at its peak, of {size:,.1f} GB on {price.hardware.name}: {price.verdict}", table)
     share = price.memory.vllm_share(price.hardware.card.memory)
     if share is not None and price.verdict != "no":
-        screen.print(f"vLLM: a share of {share:.2f} of each card beside the rest", soft_wrap=True)
+        screen.print(f"vLLM: given {price.given:.2f} of each card for rollouts; {share:.2f} would fit", soft_wrap=True)
     if not price.hardware.on_cpu:
         screen.print(f"host: about {price.host / 1e9:,.0f} GB of memory for {price.way.devices} ranks", soft_wrap=True)
     screen.print(

@@ -32,6 +32,6 @@ def learn_for_a_while(job: Job) -> Trained:
 
 WHILE = trained_by(learn_for_a_while, name="while")
 QUICK = trained_by(learn, name="quick")
-SCALE = fake_scale(Path(os.environ["FAKE_MODEL"]))
+SCALE = fake_scale(Path(os.environ.get("FAKE_MODEL", "no-model")))
 
 __all__ = ["CARDS", "COINS", "DICE", "ENGINE", "PREFIX", "QUICK", "SCALE", "STREAM", "WATCHED", "WHILE"]

@@ -89,7 +89,7 @@ _GEM = "GEM, arXiv:1706.08840"
 _LAI = "arXiv:2507.05386"
 _RWALK = "RWalk, arXiv:1801.10112"
 _HERE = "defined here"
-_FLIPS = "flips; a score of 0.5 is right"
+_FLIPS = "paired flips, arXiv:2510.17776; right from 0.5 on"
 
 
 def _row(

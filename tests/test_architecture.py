@@ -139,7 +139,9 @@ def test_no_code_is_run_from_text_and_no_fault_is_swallowed():
                 assert ast.unparse(node.value) == "False", path
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["leaderboard"], ["metrics"], ["run", "--help"], ["runs", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["leaderboard"], ["metrics"], ["run", "--help"], ["runs", "--help"]]
+)
 def test_light_commands_load_no_heavy_library(arguments):
     command = [sys.executable, "-X", "importtime", "-m", "harness.command.cli", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=dict(os.environ))

@@ -20,7 +20,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("paradigm", ["sft", "rft", "rif-rft", "mtl", "rft-nokl", "rft-nocot", "rft-rloo", "rft-remax"])
+@pytest.mark.parametrize(
+    "paradigm", ["sft", "rft", "rif-rft", "mtl", "rft-nokl", "rft-nocot", "rft-rloo", "rft-remax", "rft-lora"]
+)
 def test_the_twins_run_end_to_end(tmp_path: Path, paradigm: str) -> None:
     stream = Stream(name="pair", tasks=("gqa", "geometry3k"), epochs={"gqa": 1, "geometry3k": 2}, general=("mmmu",))
     asked = Run(paradigm=registry.typed(Paradigm, paradigm), stream=stream, scale=TWIN, limit=8)

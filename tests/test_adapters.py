@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from noise_jobs import SMALL, build_bases, item, job, picture, tensors
 
-from baselines.rft import RFT, RFT_LORA, grpo_trainer
+from baselines.filtering import solvable
+from baselines.rft import RFT, RFT_LORA, RIF_RFT, grpo_trainer
 from baselines.sft import SFT_LORA
 from harness.asking.engines.transformers import TransformersEngine, load_model
 from harness.core import Job, Lora, Paradigm, Progress, Run, Stream, Trained, UserError, replace
@@ -112,6 +113,8 @@ def test_the_next_stage_goes_on_with_the_one_adapter_whichever_way_it_was_kept(
         with TransformersEngine(folder, SMALL) as engine:
             replies.append(engine.generate(prompts, SMALL.decodings["cot"]))
     assert replies[0] == replies[1] != replies[2]
+    chosen = [solvable(job(folder, tmp_path, RIF_RFT, count=4)) for folder in (kept.weights, merged.weights)]
+    assert chosen[0] == chosen[1]
     start = trainers.policy(second(first["sft-lora"], base, tmp_path, SFT_LORA))
     for name, value in vectors(first["sft-lora"].weights).items():
         assert start.get_parameter(name.replace(".weight", ".default.weight")).equal(value)

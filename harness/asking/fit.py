@@ -21,7 +21,7 @@ def refuse_unfit(folder: Path, scale: Scale) -> None:
         UserError: where its architecture is none that reads pictures and text, it needs code of its own, its processor
             or chat template is missing or does not do what a chat with a picture wants, or no token ends a reply.
     """
-    from harness.asking.engines.transformers import load_processor
+    from harness.asking.engines.transformers import declared_ends, load_processor
 
     config = _config(folder)
     _architecture(folder, config)
@@ -32,7 +32,7 @@ def refuse_unfit(folder: Path, scale: Scale) -> None:
     if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
         raise UserError(f"model {folder} has no processor of pictures and text: {_OTHER}")
     try:
-        _chat(folder, processor, _ends(folder, config, processor.tokenizer))
+        _chat(folder, processor, set(declared_ends(folder, processor.tokenizer)))
     except UserError:
         raise
     except Exception as fault:  # a chat template is a program of the model's
@@ -62,17 +62,6 @@ def _architecture(folder: Path, config: dict[str, Any]) -> None:
         raise UserError(f"the weights of model {folder} are quantised, and such are not trained: use its plain weights")
     if (folder / "adapter_config.json").is_file():
         raise UserError(f"model {folder} has an adapter beside it: merge it into the weights, or remove it")
-
-
-def _ends(folder: Path, config: dict[str, Any], tokenizer: Any) -> set[int]:
-    """The ids that end a reply, as ``engines.transformers.end_tokens`` finds them in the loaded model."""
-    declared: list[Any] = []
-    if (folder / "generation_config.json").is_file():
-        said = json.loads((folder / "generation_config.json").read_bytes()).get("eos_token_id")
-    else:
-        said = config.get("eos_token_id", config.get("text_config", {}).get("eos_token_id"))
-    declared += said if isinstance(said, list) else [said]
-    return {number for number in (*declared, tokenizer.eos_token_id) if isinstance(number, int)}
 
 
 def _chat(folder: Path, processor: Any, ends: set[int]) -> None:

@@ -126,7 +126,7 @@ def test_a_killed_rank_ends_all_and_the_same_job_goes_on_bit_for_bit(
         train(replace(made, paradigm=replace(SFT, learner=plugin.KILLED), report=timed(steps)))
     assert time.monotonic() < TOLD[-1] + 20, "the others must not wait for the one that is gone"
     assert set(children_of_this()) == before, "nothing is left behind"
-    assert steps[-1].step == 5
+    assert steps[-1].step in (4, 5), "the main rank may not have come to say it"
     again: list[Progress] = []
     resumed = train(replace(made, report=again.append))
     assert [progress.step for progress in again] in ([5, 6, 7], [6, 7])

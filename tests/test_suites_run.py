@@ -103,6 +103,8 @@ def test_earlier_turns_and_a_bound_of_its_own_are_in_the_address_of_a_suites_rep
     def keys() -> dict[str, dict[str, object]]:
         view = view_of(made, ENGINE)
         assert view.scale.max_prompt_tokens == 9999, "the engine must take what any suite asks"
+        lengths = {one.max_new_tokens for one in view.scale.decodings.values()}
+        assert {suite.decoding_at(made.scale).max_new_tokens for suite in view.suites.values()} <= lengths
         return {one.name: view.key("w", one) for one in observations(made) if one.stage == 0}
 
     before = keys()

@@ -19,7 +19,7 @@ from test_kill import alive
 from harness.asking.devices import Engines
 from harness.asking.engines import open_engine, vllm
 from harness.asking.engines.kinds import VLLM
-from harness.asking.engines.vllm import VllmEngine
+from harness.asking.engines.vllm import VllmEngine, longest
 from harness.core import Decoding, UserError, replace
 from harness.scales import TWIN, model_folder
 from harness.weights import weights_digest
@@ -86,6 +86,11 @@ def test_the_server_is_told_all_that_moves_a_reply_and_ends_with_its_workers(fak
     assert (fake / "tidied").exists(), "it was asked before it was ended"
     assert not room.exists()
     engine.close()
+
+
+def test_a_server_is_told_no_more_places_than_the_model_has() -> None:
+    assert longest(BASE, SCALE) == 1536 + 32
+    assert longest(BASE, replace(SCALE, max_prompt_tokens=8192)) == 2048
 
 
 FAULTS = {

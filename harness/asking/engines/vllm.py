@@ -155,12 +155,11 @@ class VllmEngine(Endpoint):
 
 def options(folder: Path, scale: Scale, serves: str, port: int, devices: int) -> list[str]:
     """The server's options: nothing that moves a reply is left to the model's folder or to vLLM."""
-    longest = scale.max_prompt_tokens + max(decoding.max_new_tokens for decoding in scale.decodings.values())
     size = picture_size(load_processor(folder, scale), scale)
     given = {
         "--model": str(folder), "--served-model-name": serves, "--host": "127.0.0.1", "--port": str(port),
-        "--dtype": scale.precision, "--max-model-len": str(longest), "--seed": "0", "--load-format": "safetensors",
-        "--generation-config": "vllm", "--chat-template-content-format": "openai",
+        "--dtype": scale.precision, "--max-model-len": str(longest(folder, scale)), "--seed": "0",
+        "--load-format": "safetensors", "--generation-config": "vllm", "--chat-template-content-format": "openai",
         "--mm-processor-kwargs": json.dumps(size),
         "--limit-mm-per-prompt": json.dumps({"image": PICTURES, "video": 0}),
         "--uvicorn-log-level": "warning",
@@ -168,6 +167,15 @@ def options(folder: Path, scale: Scale, serves: str, port: int, devices: int) ->
     more = ["--gpu-memory-utilization", str(GPU_SHARE)] if devices else ["--enforce-eager"]
     more += ["--data-parallel-size", str(devices)] if devices > 1 else []
     return [*(word for pair in given.items() for word in pair), *more]
+
+
+def longest(folder: Path, scale: Scale) -> int:
+    """The tokens of the longest prompt and reply of a scale, or those that the model has places for."""
+    from transformers import AutoConfig
+
+    wanted = scale.max_prompt_tokens + max(decoding.max_new_tokens for decoding in scale.decodings.values())
+    config = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
+    return min(wanted, int(getattr(config, "max_position_embeddings", None) or wanted))
 
 
 def _device() -> tuple[str, int]:

@@ -136,7 +136,7 @@ def attached(base: Any, folder: Path, trainable: bool) -> Any:
 def without_renamed() -> Iterator[None]:
     """Silence transformers 5.23 where peft 0.21 and TRL 1.16 ask for what it renamed; nothing of ours reads it."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", r"`(is_)?gradient_checkpointing\w*` is deprecated", FutureWarning)
         yield
 
 

@@ -12,8 +12,8 @@ import pytest
 from noise_jobs import SMALL, build_bases, item, job, picture, tensors
 
 from baselines.filtering import solvable
-from baselines.rft import RFT, RFT_LORA, RIF_RFT, grpo_trainer
-from baselines.sft import SFT_LORA
+from baselines.rft import RFT, RFT_LORA, RIF_RFT, grpo_trainer, train_grpo
+from baselines.sft import SFT_LORA, train_sft
 from harness.asking.engines.transformers import TransformersEngine, load_model
 from harness.core import Job, Lora, Paradigm, Progress, Run, Stream, Trained, UserError, replace
 from harness.lora import ADAPTER, NUMBERS, PLACE, attached, save_adapter, without_renamed
@@ -152,6 +152,22 @@ def test_a_killed_stage_goes_on_bit_for_bit(
     assert steps[0].step == 3
     assert (whole.weights / NUMBERS).read_bytes() == (resumed.weights / NUMBERS).read_bytes()
     assert replace(whole, weights=resumed.weights) == resumed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paradigm", [SFT_LORA, RFT_LORA], ids=lambda paradigm: paradigm.name)
+def test_activations_that_are_computed_again_give_the_same_adapter(
+    base: Path, tmp_path: Path, paradigm: Paradigm
+) -> None:
+    """As on a GPU: nothing below the first adapter asks for a gradient, which must not lose those above it."""
+    found = []
+    for again in (False, True):
+        made = job(base, tmp_path / str(again), paradigm)
+        train_one = train_sft if paradigm is SFT_LORA else train_grpo
+        found.append(vectors(train_one(made, activation_checkpointing=again).weights))
+    for name, value in found[0].items():
+        assert found[1][name].allclose(value, atol=1e-5), name
+    assert any(value.any() for name, value in found[1].items() if "lora_B" in name and ".visual." in name)
 
 
 # The reference of the KL term

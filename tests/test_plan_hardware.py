@@ -19,6 +19,13 @@ VLLM = QWEN25_VL_7B
 LARGE = replace(VLLM, engine="transformers", rollout_engine="transformers")
 
 
+@pytest.fixture(autouse=True)
+def plans_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts that are too long, and the difference that a run could find, are held elsewhere: they take seconds."""
+    monkeypatch.setattr(plan, "settled", lambda run, pictures: run)
+    monkeypatch.setattr("harness.command.compare.foreseen", lambda run: "")
+
+
 def asked(paradigm: str = "rft", scale: Scale = LARGE, **changes) -> Run:
     return Run(
         paradigm=registry.typed(Paradigm, paradigm), stream=registry.typed(Stream, "default"), scale=scale, **changes

@@ -104,14 +104,8 @@ def score_command(
 
         scored = [score_matrices(matrix, styles[0], stream_of(seq, suites) if seq else None)]
     else:
-        if seq is None:
-            raise UserError("--seq is missing: name the stream whose tasks were trained, such as --seq default")
         run = _run(seq, scale, limit, data, split, suites, skip_broken)
-        scored = (
-            _models(base, stage or [], run, scale, out, styles)
-            if not predictions
-            else _replies(predictions, run, styles)
-        )
+        scored = _replies(predictions, run, styles) if predictions else _models(base, stage or [], run, out, styles)
     from harness.command import printing
     from harness.scoring.evidence import intervals, reasons
 
@@ -125,9 +119,9 @@ def score_command(
     decided = judged(rules, found, reasons(scored[0]))
     asked = {"seq": seq, "scale": scale, "limit": limit, "split": split, "official": data is not None, "gate": gate}
     _keep(screen, scored[0], asked, found, decided, evidence or (EVIDENCE if rules else None))
+    for one in decided:
+        screen.print(f"{one.verdict}: {printing.told(one.why)}", soft_wrap=True)
     if decided:
-        for one in decided:
-            screen.print(f"{one.verdict}: {printing.told(one.why)}", soft_wrap=True)
         screen.print(f"[bold]{verdict(decided)}[/bold]")
         raise typer.Exit(EXIT[verdict(decided)])
 
@@ -145,11 +139,15 @@ def _styles(text: str, several: bool) -> list[str]:
     return found
 
 
-def _run(seq: str, scale: str, limit: int | None, data: Path | None, split: str, suites: str, skip_broken: int) -> Run:
+def _run(
+    seq: str | None, scale: str, limit: int | None, data: Path | None, split: str, suites: str, skip_broken: int
+) -> Run:
     """On what is scored: the items of a stream's tasks and suites at a scale."""
     from harness.broken_items import settled
     from harness.scoring.paradigm import ELSEWHERE
 
+    if seq is None:
+        raise UserError("--seq is missing: name the stream whose tasks were trained, such as --seq default")
     size, stream = registry.typed(Scale, scale), stream_of(seq, suites, split)
     if size.train_items is None and data is None:
         raise UserError(f"scale {size.name} wants the official data: add --data FOLDER, or use --scale twin")
@@ -164,9 +162,7 @@ def _replies(paths: Sequence[Path], run: Run, styles: Sequence[str]) -> list[Sco
     return [score_predictions(paths, run, styles[0])]
 
 
-def _models(
-    base: str | None, stages: Sequence[str], run: Run, scale: str, out: Path, styles: Sequence[str]
-) -> list[Scored]:
+def _models(base: str | None, stages: Sequence[str], run: Run, out: Path, styles: Sequence[str]) -> list[Scored]:
     """The models of the flags, scored in each style."""
     from harness.command import check
     from harness.command.shell import settle
@@ -175,7 +171,7 @@ def _models(
     from harness.scoring.models import models_of, score_models
     from harness.scoring.servers import is_address
 
-    settle(scale)
+    settle(run.scale.name)
     check.fit_versions()
     check.writable(out)
     given: dict[str, str | Path] = {}

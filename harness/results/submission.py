@@ -112,7 +112,8 @@ def refuse_unguarded(value: Any, where: str) -> None:
 def refuse_other_versions(run: PublishedRun, data: Path | None) -> None:
     """Raise UserError where the run is not what its nouns of today would do: another version of a task, style, ...."""
     known, now = run.record.declared, declared(run_of(run.record, data))
-    if other := [name for name in sorted({*known, *now}) if known.get(name) != now.get(name)]:
+    compared = sorted({*known, *now} - {"model"})  # any may be put into a scale; the digest of its weights is recorded
+    if other := [name for name in compared if known.get(name) != now.get(name)]:
         raise UserError(
             f"{run.id} was made by other versions of its {', '.join(other)} than are registered: use the plugins and"
             " the version that it was made with, or run it again"

@@ -19,8 +19,12 @@ from harness.report.answers import answers_of, folder_of
 from harness.report.pictures import LONGEST_SIDE, drawn
 from harness.report.shards import opened, shard
 from harness.report.site import HERE, build
+from harness.results.arms import paired
 from harness.results.flips import flips
+from harness.results.metrics import compute_all
 from harness.results.published import read_run
+from harness.results.sides import side
+from harness.results.stats import differences
 from harness.store.tables import from_parquet, to_parquet
 
 OWN = sorted((HERE / "page").glob("*.js"))
@@ -42,7 +46,12 @@ def test_the_report_holds_every_reply_of_every_run_as_it_was(page: Path) -> None
     assert [column["name"] for column in site["columns"]] == ["gqa", "pathvqa", "pope"]
     for number, described in enumerate(site["runs"]):
         run = read_run(runs / described["id"])
-        assert described["matrices"]["cot"]["gqa"] == [row[0] for row in run.matrix("cot").scores]
+        cells, metrics = described["cells"]["cot"]["gqa"], compute_all(run.matrix("cot"))
+        assert [value for value, _, _ in cells] == pytest.approx([row[0] for row in run.matrix("cot").scores], abs=1e-6)
+        for name in ("average_accuracy", "backward_transfer", "general_delta"):
+            value, low, high = described["metrics"]["cot"][name]
+            assert value == pytest.approx(metrics[name], abs=1e-6)
+            assert low < value < high
         for column in site["columns"]:
             name = column["name"]
             index, parts = data(page, f"items/{name}"), [data(page, f"items/{name}/0")]
@@ -55,8 +64,23 @@ def test_the_report_holds_every_reply_of_every_run_as_it_was(page: Path) -> None
                 marks = index["marks"][number][f"{stage}/{style}"]
                 assert marks == [-1 if read is None else int(100 * score) for _, read, score, *_ in said]
                 since = column["runs"][number]["learned"]
+                if stage < since:
+                    assert column["runs"][number]["flips"][style][stage] is None
+                    continue
                 counts = flips(found[(since, style)].scores, answers.scores)
                 assert column["runs"][number]["flips"][style][stage] == [counts.lost, counts.won]
+
+
+def test_the_difference_of_two_runs_has_the_interval_of_compare(page: Path) -> None:
+    site = data(page, "site")
+    folder = page.parent.parent / "runs"
+    words = [str(folder / run["id"]) for run in site["runs"]]
+    found = differences(*paired(*(side(word, "cot", folder, folder) for word in (words[1], words[0]))))
+    shown = site["runs"][0]["minus"]["1"]["cot"]
+    for name, wanted in found.items():
+        expected = wanted and pytest.approx((wanted.value, wanted.low, wanted.high), abs=1e-6)
+        assert (shown[name] and tuple(shown[name])) == expected, name
+    assert shown["backward_transfer"][0] < 0, "the second run forgets more"
 
 
 def test_nothing_of_a_run_can_be_more_than_text(page: Path) -> None:

@@ -35,20 +35,24 @@ class Answers:
 
 
 def folder_of(name: str, out: Path, results: Path) -> Path:
-    """The folder of a run: one that is named as it is, else by its id or its first letters in the store, or published.
+    """The folder of a run: one that is named as it is, else by its id or its first letters, in the store or published.
 
     Raises:
         UserError: where there is none, or more than one begins like that.
     """
     if "/" in name and (Path(name) / RECORD).is_file():
         return Path(name)
-    places = [out, results / RUNS]
-    known = {path.parent.name: path.parent for place in reversed(places) for path in place.glob(f"*/{RECORD}")}
-    fitting = [name] if name in known else sorted(run for run in known if run.startswith(name))
-    if len(fitting) == 1:
-        return known[fitting[0]]
-    if fitting:
-        raise UserError(f"{len(fitting)} runs begin with {cut(name)!r}: write more of the id, such as {fitting[0]}")
+    places = (out, results / RUNS)
+    stored, published = ({path.parent.name: path.parent for path in place.glob(f"*/{RECORD}")} for place in places)
+    known = published | stored
+    if name in known:
+        return known[name]
+    for place in (stored, published):
+        fitting = sorted(run for run in place if run.startswith(name))
+        if len(fitting) == 1:
+            return place[fitting[0]]
+        if fitting:
+            raise UserError(f"{len(fitting)} runs begin with {cut(name)!r}: write more of the id, such as {fitting[0]}")
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else "`harness runs list` and `harness leaderboard` name them"
     raise UserError(f"run {cut(repr(name))} is neither in {out} nor published in {results}: {hint}")

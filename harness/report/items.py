@@ -110,12 +110,12 @@ def marks_of(found: Answers, ids: Sequence[str]) -> list[int]:
 
 
 def lost_and_won(found: Mapping[Place, Answers], style: str, since: int, stages: int) -> list[list[int] | None]:
-    """For every stage the items lost and won since the stage ``since``; None where one of the two was not observed."""
+    """For every stage the items lost and won since the stage ``since``; None before it, or where one lacks."""
     before = found.get((since, style))
     counted: list[list[int] | None] = []
     for stage in range(stages):
         after = found.get((stage, style))
-        if before is None or after is None or before.examples != after.examples:
+        if stage < since or before is None or after is None or before.examples != after.examples:
             counted.append(None)
             continue
         counts = flips(before.scores, after.scores)

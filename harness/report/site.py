@@ -20,10 +20,10 @@ from typing import Any
 
 from harness.core import UserError, plain
 from harness.report.items import Column, Opened, column, columns_of, lost_and_won, marks_of, opened, same_items, shown
+from harness.report.numbers import Numbers, as_json
 from harness.report.pictures import Album
 from harness.report.shards import shard
-from harness.results.matrix import AccuracyMatrix
-from harness.results.metrics import ALL, compute_all
+from harness.results.metrics import ALL
 from harness.results.publish import without_places
 from harness.results.published import read_costs, read_run
 from harness.store import disk
@@ -36,7 +36,6 @@ MARKER = "data/site.js"  # a folder that has it is a report, and may be replaced
 AT_A_TIME = 64  # items of a shard
 SHORT = 160  # letters of a question in the list of items
 MOST_STEPS = 4000  # points of a training curve
-SHARES = ("average_accuracy", "learning_accuracy", "malformed_share")  # percent; the other metrics are points
 
 Say = Callable[[str], None]
 
@@ -72,17 +71,17 @@ def refuse_other(target: Path) -> None:
 
 def write_site(runs: Sequence[Opened], folder: Path, say: Say) -> int:
     """All files of a report into an empty folder; the number of replies in it."""
-    album, site, replies = Album(folder / "pictures"), described(runs), 0
+    album, columns, replies = Album(folder / "pictures"), list[dict[str, Any]](), 0
     for name in columns_of(runs):
         found = column(name, runs)
         say(f"{name}: {len(found.ids):,} items")
         replies += sum(len(cell.texts) for answers in found.answers for cell in answers.values())
-        site["columns"].append(summary(found, runs))
+        columns.append(summary(found, runs))
         write(folder, f"items/{name}", index_of(found))
         examples = [found.known[item] for item in found.ids if item in found.known]
         for number, some in enumerate(in_parts(shown(found, album.add(examples)))):
             write(folder, f"items/{name}/{number}", some)
-    write(folder, "site", site)
+    write(folder, "site", {**described(runs), "columns": columns})
     for room in ("page", "vendor"):
         shutil.copytree(HERE / room, folder / room)
     (folder / "page" / "index.html").replace(folder / "index.html")
@@ -105,24 +104,23 @@ def in_parts(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 def described(runs: Sequence[Opened]) -> dict[str, Any]:
     """What the page shows of the runs themselves."""
     metrics = [
-        {"name": one.name, "equation": one.equation, "sign": one.sign, "source": one.source, "share": name in SHARES}
-        for name, one in ALL.items()
+        {"name": one.name, "equation": one.equation, "sign": one.sign, "source": one.source, "points": one.points}
+        for one in ALL.values()
     ]
-    return {"at_a_time": AT_A_TIME, "metrics": metrics, "columns": [], "runs": [described_run(one) for one in runs]}
+    numbers = as_json([Numbers(one) for one in runs])
+    found = [described_run(one) | more for one, more in zip(runs, numbers, strict=True)]
+    return {"at_a_time": AT_A_TIME, "metrics": metrics, "runs": found}
 
 
 def described_run(one: Opened) -> dict[str, Any]:
-    """A run's record, costs, matrices and metrics."""
+    """A run's record, costs and steps."""
     run, record = one.run, without_places(plain(one.run.record))
     costs = plain(read_costs(one.folder)) if (one.folder / COSTS).is_file() else {"stages": {}}
-    matrices = {style: run.matrix(style) for style in run.styles}
     del record["declared"]
     return {
         "id": run.id, "paradigm": run.paradigm, "stream": run.stream, "scale": run.scale, "seed": run.seed,
         "finished": run.record.finished, "missing": len(run.missing()), "styles": run.styles, "stages": run.stages,
         "trained": [(), *(stage.tasks for stage in run.record.stages)],
-        "matrices": {style: matrix_of(matrix) for style, matrix in matrices.items()},
-        "metrics": {style: compute_all(matrix) for style, matrix in matrices.items()},
         "record": json.dumps(record, indent=2), "costs": costs["stages"], "steps": steps(one),
     }  # fmt: skip
 
@@ -133,12 +131,6 @@ def steps(one: Opened) -> dict[str, list[Any]]:
     found = [step for stage in range(1, len(one.run.stages)) for step in steps_of(entries, stage)]
     found = found[:: -(-len(found) // MOST_STEPS) or 1]
     return {name: [getattr(step, name) for step in found] for name in ("stage", "loss", "reward")}
-
-
-def matrix_of(matrix: AccuracyMatrix) -> dict[str, list[float | None]]:
-    """The scores of every column after each stage."""
-    rows = [(*tasks, *suites) for tasks, suites in zip(matrix.scores, matrix.general, strict=True)]
-    return {name: [row[n] for row in rows] for n, name in enumerate((*matrix.tasks, *matrix.suites))}
 
 
 def summary(found: Column, runs: Sequence[Opened]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness.core import Job, digest
+from harness.job import Reporting
 
 
 def settings_of(job: Job) -> dict[str, Any]:
@@ -31,17 +32,7 @@ def reporting(job: Job) -> Iterator[None]:
     if job.reporting is None:
         yield
         return
-    group, folder = job.reporting.group, job.reporting.folder
-    told = {
-        "TENSORBOARD_LOGGING_DIR": str(folder / "tensorboard" / job.stage.name),
-        "WANDB_MODE": "online" if os.environ.get("WANDB_MODE") == "online" else "offline",
-        "WANDB_DIR": str(folder),
-        "WANDB_PROJECT": os.environ.get("WANDB_PROJECT", "cpt-harness"),
-        "WANDB_RUN_GROUP": group,
-        "WANDB_RUN_ID": digest([group, job.stage.name, job.key])[:16],
-        "WANDB_RESUME": "allow",
-        "WANDB_SILENT": "true",
-    }
+    told = environment_of(job.reporting, job)
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
     try:
@@ -54,6 +45,21 @@ def reporting(job: Job) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def environment_of(told: Reporting, job: Job) -> dict[str, str]:
+    """The variables of a stage's reporter."""
+    if told.to == "tensorboard":
+        return {"TENSORBOARD_LOGGING_DIR": str(told.folder / "tensorboard" / job.stage.name)}
+    return {
+        "WANDB_MODE": "online" if os.environ.get("WANDB_MODE") == "online" else "offline",
+        "WANDB_DIR": str(told.folder),
+        "WANDB_PROJECT": os.environ.get("WANDB_PROJECT", "cpt-harness"),
+        "WANDB_RUN_GROUP": told.group,
+        "WANDB_RUN_ID": digest([told.group, job.stage.name, job.key])[:16],
+        "WANDB_RESUME": "allow",
+        "WANDB_SILENT": "true",
+    }
 
 
 __all__ = ["reporting", "settings_of"]

@@ -15,7 +15,7 @@ function el(tag, given = {}, ...children) {
 }
 
 const text = {
-  percent: (share) => (share === null || share === undefined ? "–" : (100 * share).toFixed(1)),
+  percent: (share) => (share === null || share === undefined ? "–" : (100 * share).toFixed(1).replace(/^-0\.0$/, "0.0").replace("-", "−")),
   points: (share) => {
     if (share === null || share === undefined) return "–";
     const said = (100 * share).toFixed(1);

@@ -3,6 +3,8 @@
 
 const overview = (() => {
   const runs = () => window.site.runs;
+  const valueOf = (found) => (found ? found[0] : null); // a number of the report is [value, low, high], or null
+  const scoresOf = (run, style, column) => run.cells[style]?.[column.name]?.map(valueOf);
   const titles = { accuracy: "Accuracy, percent", change: "Change since the base, points", flips: "Items lost and won", difference: "B minus A, points" };
 
   function page(now) {
@@ -11,7 +13,8 @@ const overview = (() => {
       el("h1", {}, b ? "Two runs side by side" : "One run"),
       notes(a, b),
       el("section", { "aria-labelledby": "h-matrix" }, el("h2", { id: "h-matrix" }, "After every stage"), matrices(now, a, b)),
-      el("section", { "aria-labelledby": "h-metrics" }, el("h2", { id: "h-metrics" }, "Learned and forgotten"), metrics(now, a, b)),
+      el("section", { "aria-labelledby": "h-metrics" }, el("h2", { id: "h-metrics" }, "Learned and forgotten"),
+        el("p", { class: "hint" }, "The intervals are about these very runs: how other seeds would differ, one seed cannot say (harness compare)."), metrics(now, a, b)),
       el("section", { "aria-labelledby": "h-curves" }, el("h2", { id: "h-curves" }, "Learning curves"), curves(now, a, b)),
       training(a, b),
       el("section", { "aria-labelledby": "h-record" }, el("h2", { id: "h-record" }, "What was run"), [a, b].filter(Boolean).map(record)),
@@ -45,7 +48,7 @@ const overview = (() => {
 
   function matrix(now, view, run, other, letter = "") {
     const style = run.styles.includes(now.style) ? now.style : run.styles[0];
-    const columns = window.site.columns.filter((column) => run.matrices[style][column.name]);
+    const columns = window.site.columns.filter((column) => run.cells[style][column.name]);
     const rows = run.stages.map((stage, index) => [
       stage,
       ...columns.map((column) => cell({ now, view, run, other, style, column, index })),
@@ -60,23 +63,26 @@ const overview = (() => {
   }
 
   function cell({ now, view, run, other, style, column, index }) {
-    const scores = run.matrices[style][column.name];
+    const scores = scoresOf(run, style, column);
     const flips = column.runs[now.a].flips[style] ?? column.runs[now.a].flips.own;
-    const [value, said] = valued(view, scores, flips, index, other && other.matrices[style]?.[column.name]);
+    const others = other && scoresOf(other, style, column);
+    const [value, said] = valued(view, { scores, flips, items: column.items, others }, index);
     const trained = run.trained[index].includes(column.name);
-    const name = `${column.name} after ${run.stages[index]}: ${said}${trained ? ", trained here" : ""}`;
+    const [, low, high] = run.cells[style][column.name][index] ?? [];
+    const sure = view === "accuracy" && low !== undefined ? `, 95% interval ${text.percent(low)} to ${text.percent(high)}` : "";
+    const name = `${column.name} after ${run.stages[index]}: ${said}${sure}${trained ? ", trained here" : ""}`;
     const target = state.address({ task: column.name, to: index, a: now.a, b: now.b, style });
-    const inside = said === "–" ? said : el("a", { href: target, "aria-label": name }, said);
+    const inside = said === "–" ? el("span", { class: "absent" }, said) : el("a", { href: target, "aria-label": name, title: name }, said);
     return el("td", { class: trained ? "trained" : null, style: { "background-color": tint(view, value) } }, inside);
   }
 
-  function valued(view, scores, flips, index, others) {
+  function valued(view, { scores, flips, items, others }, index) {
     const score = scores[index];
     const minus = (left, right) => (left === null || right === null || left === undefined || right === undefined ? null : left - right);
     if (view === "accuracy") return [score, text.percent(score)];
     if (view === "flips") {
       const found = flips?.[index];
-      return [found ? (found[1] - found[0]) / 100 : null, found ? `−${found[0]} +${found[1]}` : "–"];
+      return [found ? (4 * (found[1] - found[0])) / items : null, found ? `−${found[0]} +${found[1]}` : "–"];
     }
     const difference = view === "change" ? minus(score, scores[0]) : minus(others?.[index], score);
     return [difference, text.points(difference)];
@@ -93,14 +99,18 @@ const overview = (() => {
     const style = now.style;
     const columns = b ? [["A", a, style], ["B", b, style]] : a.styles.map((name) => [`${name} style${name === a.styles[0] ? " (own)" : ""}`, a, name]);
     const rows = window.site.metrics.map((metric) => {
-      const values = columns.map(([, run, name]) => run.metrics[name]?.[metric.name] ?? null);
-      const shown = values.map(metric.share ? text.percent : text.points);
-      if (b) shown.push(text.points(values[0] === null || values[1] === null ? null : values[1] - values[0]));
-      return [text.words(metric.name), ...shown.map((said) => el("td", { class: "number" }, said)), el("td", {}, el("code", {}, metric.equation)), metric.sign];
+      const values = columns.map(([, run, name]) => interval(run.metrics[name]?.[metric.name], metric.points));
+      if (b) values.push(interval(a.minus[now.b][style]?.[metric.name], true));
+      return [text.words(metric.name), ...values, el("td", {}, el("code", {}, metric.equation)), metric.sign];
     });
-    const caption = b ? `Metrics in the ${style} style; shares in percent, differences in points` : "Metrics; shares in percent, differences in points";
+    const caption = `Metrics${b ? ` in the ${style} style` : ""}; shares in percent, differences in points, with 95% intervals over the items`;
     const headings = ["metric", ...columns.map(([said]) => said), ...(b ? ["B − A"] : []), "equation", "reads"];
     return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, table(caption, headings, rows, { class: "metrics" }));
+  }
+
+  function interval(found, points) {
+    const said = points ? text.points : text.percent;
+    return el("td", { class: "number" }, said(valueOf(found)), found ? el("small", {}, ` ${said(found[1])} to ${said(found[2])}`) : null);
   }
 
   function curves(now, a, b) {
@@ -109,7 +119,7 @@ const overview = (() => {
       for (const [n, run] of [a, b].entries()) {
         if (!run) continue;
         for (const style of b ? [now.style] : run.styles) {
-          const values = run.matrices[style]?.[column.name];
+          const values = scoresOf(run, style, column);
           if (values) found.push({ label: b ? `${"AB"[n]}, ${style} style` : `${style} style`, values, colour: COLOURS[n], dashed: !b && style !== run.styles[0] });
         }
       }

@@ -6,14 +6,9 @@ import csv
 from pathlib import Path
 
 from harness.results.metrics import ALL
+from paper_figures.text_tables import rows
 
 COVERAGE = Path(__file__).resolve().parents[1] / "benchmarks" / "coverage.csv"
-
-
-def rows(header: list[str], lines: list[list[str]], left: int) -> str:
-    """A Markdown table; the first columns are text, the others numbers."""
-    rule = ["---"] * left + ["--:"] * (len(header) - left)
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
 
 
 def definitions() -> str:
@@ -36,4 +31,4 @@ def coverage() -> str:
 
 REFERENCE = {"metrics": definitions, "coverage": coverage}
 
-__all__ = ["COVERAGE", "REFERENCE", "coverage", "definitions", "rows"]
+__all__ = ["COVERAGE", "REFERENCE", "coverage", "definitions"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harness.budget.hardware import CARDS as CARD_NAMES
 from harness.command import cli, plan
 from harness.core import UserError
 
@@ -60,6 +61,8 @@ def test_the_page_has_the_steps_from_an_empty_machine_to_figures():
     steps = ["data", "check", "plan", "run", "sweep", "publish", "leaderboard", "figures"]
     assert [kinds.index(step) for step in steps] == sorted(kinds.index(step) for step in steps)
     assert len(RUNS) > 8
+    for card in CARD_NAMES:
+        assert f"`{card}`" in PAGE
     assert FILES
 
 

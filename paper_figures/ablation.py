@@ -51,7 +51,7 @@ def draw(
     table = {name: _differences(results, found[name], found[WHOLE]) for name in chosen}
     across = 2 if width == "column" else 4
     down = len(PANELS) // across
-    with page(0.8 + down * (0.42 + 0.17 * len(chosen)), width) as figure:
+    with page(0.8 + down * (0.42 + 0.25 * len(chosen)), width) as figure:
         grid = figure.subplots(down, across, sharey=True, squeeze=False)
         panels = [axes for line in grid for axes in line]
         for number, axes in enumerate(panels):
@@ -62,7 +62,7 @@ def draw(
         for axes in panels:
             axes.set_xlim(-limits, limits)
         figure.supxlabel(f"points more than {WHOLE}; bars: 95% intervals", fontsize=7)
-        left = f"; not published: {label(', '.join(missing), 30)}" if missing else ""
+        left = f"; not published: {label(', '.join(missing), 24)}" if missing else ""
         headline(figure, f"Variants of {WHOLE}: {place(found[WHOLE])}", f"hollow: one seed{left}")
         return save(figure, out, "ablation", scale, numbers=_numbers(found, table), width=width)
 

@@ -123,7 +123,7 @@ def _finish(panels: Sequence[Any], names: Sequence[str]) -> None:
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     for axes in panels:
         axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
-        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="x", nbins=4 if max(map(len, names)) <= 12 else 3)  # long names leave little room
         axes.grid(axis="x", linewidth=0.3, color="#dddddd")
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)

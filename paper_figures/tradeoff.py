@@ -50,8 +50,8 @@ def draw(
         columns = 2 if width == "column" else 4
         look = {"frameon": False, "columnspacing": 1.0, "handletextpad": 0.3, "title_fontsize": 6.5}
         figure.legend(loc="outside lower center", ncols=columns, title="paradigm (style, seeds)", **look)
-        detail = "bars: 95% intervals; hollow: one seed"
-        without = f"; without order: {label(', '.join(left), 24)}" if left else ""
+        detail = "95% intervals; hollow: one seed"
+        without = f"; no order: {label(', '.join(left), 16)}" if left else ""
         headline(figure, f"Learned and forgotten: {place(some)}", detail + without)
         return save(figure, out, "tradeoff", style, scale, numbers=_numbers(chosen, drawn, style), width=width)
 

@@ -98,7 +98,8 @@ def test_a_figure_states_the_scale(name, results, tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def seven(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("seven")
-    for paradigm in (SFT, RFT, replace(RFT, name="rft-nocot", style=DIRECT)):
+    several = [replace(MTL, name="more-pretraining"), RFT_NOKL, replace(RFT, name="rft-remax")]
+    for paradigm in (SFT, RFT, MTL, replace(RFT, name="rft-nocot", style=DIRECT), *several):
         published_run(folder, paradigm, stream=LONG, items=20)
     return folder
 

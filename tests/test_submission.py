@@ -258,3 +258,10 @@ def test_the_command_looks_or_takes_in(folder, tmp_path, capsys):
         assert stopped.value.code == 0, capsys.readouterr().err
         assert (results / "runs" / folder.name).is_dir() == there
     assert "its replies give its marks" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_run_that_is_published_here_has_no_faults():
+    results = Path(__file__).resolve().parent.parent / "results"
+    (folder,) = (results / "runs").glob("rif-rft-default-twin-s0-*")
+    assert faults(folder, results) == []

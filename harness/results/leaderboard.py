@@ -19,6 +19,7 @@ from harness.results.metrics import ALL, average_accuracy, backward_transfer, co
 from harness.results.published import PublishedRun, published
 
 if TYPE_CHECKING:
+    from harness.results.standings import Seen
     from harness.results.stats import Estimate
 
 NAME = "leaderboard.csv"
@@ -88,12 +89,10 @@ def _number(value: Value, absent: float = -1.0) -> float:
 
 def rebuild(results: Path) -> tuple[str, ...]:
     """Write leaderboard.csv anew from the published runs; a line for each run that is damaged, and left out."""
-    from harness.results.standings import intervals, seen_runs
-    from harness.store.disk import write
+    from harness.results.standings import seen_runs
 
     seen, damaged = seen_runs(results)
-    table = [[entry[name] for name in COLUMNS] for entry in rows([one.run for one in seen], intervals(seen))]
-    write(results / NAME, csv_text(COLUMNS, table).encode())
+    _write(seen, results)
     return damaged
 
 
@@ -102,9 +101,19 @@ def rebuild_all(results: Path) -> tuple[str, ...]:
     from harness.results.board_pages import write_pages
     from harness.results.standings import boards, seen_runs
 
-    damaged = rebuild(results)
-    write_pages(boards(seen_runs(results)[0]), results)
+    seen, damaged = seen_runs(results)
+    _write(seen, results)
+    write_pages(boards(seen), results)
     return damaged
+
+
+def _write(seen: Sequence[Seen], results: Path) -> None:
+    """Write leaderboard.csv."""
+    from harness.results.standings import intervals
+    from harness.store.disk import write
+
+    table = [[entry[name] for name in COLUMNS] for entry in rows([one.run for one in seen], intervals(seen))]
+    write(results / NAME, csv_text(COLUMNS, table).encode())
 
 
 def load(results: Path) -> list[Entry]:

@@ -10,7 +10,7 @@ from harness.asking.chat import Text, words
 from harness.core import BrokenItem, Example, Run, Scale, Task, UserError, collecting
 from harness.run_inputs import (
     asked_examples,
-    load_items,
+    load_share,
     prompt_of,
     run_stages,
     run_styles,
@@ -46,7 +46,7 @@ def read_items(run: Run) -> list[Read]:
     for stage in run_stages(run):
         for name, count in training_items(run, stage).items():
             with collecting() as faults:
-                examples = load_items(run, tasks[name], "train", count)
+                examples = load_share(run, tasks[name], stage, count)
             whole = run.limit is None and scale.train_items is None and not stage.shares
             found.append(Read(task=tasks[name], split="train", examples=examples, whole=whole, faults=tuple(faults)))
     for task in tasks.values():

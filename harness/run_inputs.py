@@ -215,7 +215,8 @@ def training_items(run: Run, stage: Stage) -> dict[str, int]:
 
     A scale's ``train_items`` are presentations, so a task of e epochs gets that many divided by e, times the stage's
     share of the task, at least one; a stage on several tasks gets what their own stages would. ``limit`` bounds the
-    items of the whole stage.
+    items of the whole stage. A scale without ``train_items`` takes all that there are: of these a share is known only
+    when they are loaded (``load_share``).
     """
     share = ALL if run.limit is None else max(1, run.limit // len(stage.tasks))
     whole = ALL if run.scale.train_items is None else run.scale.train_items
@@ -228,7 +229,18 @@ def training_items(run: Run, stage: Stage) -> dict[str, int]:
 
 def training_examples(run: Run, stage: Stage, tasks: Mapping[str, Task]) -> dict[str, tuple[Example, ...]]:
     """The training items of a stage by task, each once."""
-    return {name: load_items(run, tasks[name], "train", count) for name, count in training_items(run, stage).items()}
+    return {name: load_share(run, tasks[name], stage, count) for name, count in training_items(run, stage).items()}
+
+
+def load_share(run: Run, task: Task, stage: Stage, count: int) -> tuple[Example, ...]:
+    """At most ``count`` training items of a task in a stage, and of all its items no more than the stage's share."""
+    examples = load_items(run, task, "train", count)
+    share = stage.shares.get(task.name, 1.0)
+    if share == 1 or run.scale.train_items is not None:
+        return examples
+    found = len(examples) if count >= ALL else len(load_items(run, task, "train", ALL))
+    most = max(1, int(found * share))
+    return examples if len(examples) <= most else load_items(run, task, "train", most)
 
 
 def asked_examples(run: Run, task: Task) -> tuple[Example, ...]:

@@ -29,7 +29,8 @@ from hypothesis import strategies as st
 from baselines.rft import RFT
 from baselines.sft import SFT
 from harness.asking.styles import DIRECT
-from harness.core import Example, Job, Paradigm, Stage, Trained, UserError, Verdict, joint, replace
+from harness.core import Example, Job, Paradigm, Stage, Task, Trained, UserError, Verdict, joint, replace
+from harness.registry import typed
 from harness.run_inputs import training_examples, training_items
 from harness.runner import run
 from harness.store.record import RunRecord, read_record
@@ -169,6 +170,18 @@ def test_a_share_is_of_the_presentations_and_never_nothing(share: float, items: 
     asked = replace(asked, scale=replace(asked.scale, train_items=items))
     found = training_items(asked, Stage(name="s", tasks=("coins", "dice"), shares={"coins": share}))
     assert found == {"coins": max(1, int(items // epochs * share)), "dice": items}
+
+
+@pytest.mark.parametrize(("share", "limit", "wanted"), [(0.25, None, 3), (0.01, None, 1), (1.0, None, 12), (0.5, 4, 2)])
+def test_a_share_of_all_items_is_a_share_of_those_that_there_are(
+    model: Path, share: float, limit: int | None, wanted: int
+) -> None:
+    asked = replace(fake_run(model, stream=PREFIX), limit=limit)
+    asked = replace(asked, scale=replace(asked.scale, train_items=None))
+    stage = Stage(name="s", tasks=("coins", "dice"), shares={"coins": share})
+    tasks = {name: replace(typed(Task, name), twin_items=12) for name in stage.tasks}
+    found = training_examples(asked, stage, tasks)
+    assert {name: len(examples) for name, examples in found.items()} == {"coins": wanted, "dice": 2 if limit else 12}
 
 
 HANDING = trained_by(learn_and_hand_on, name="handing")

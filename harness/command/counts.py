@@ -43,7 +43,15 @@ def training(run: Run, stage: Stage, tasks: Mapping[str, Task]) -> dict[str, int
         return most
     if all(here(run, name) for name in stage.tasks):
         return {name: len(examples) for name, examples in training_examples(run, stage, tasks).items()}
-    return {name: min(count, _published(tasks[name], "train")) for name, count in most.items()}
+    return {
+        name: min(count, max(1, int(_published(tasks[name], "train") * _share(run, stage, name))))
+        for name, count in most.items()
+    }
+
+
+def _share(run: Run, stage: Stage, task: str) -> float:
+    """A stage's share of all items of a task; where the scale bounds the items it is in the bound."""
+    return stage.shares.get(task, 1.0) if run.scale.train_items is None else 1.0
 
 
 def asked(run: Run) -> dict[str, int]:

@@ -11,6 +11,7 @@ from functools import reduce
 from typing import cast
 
 Value = float | None
+NOTHING = 1e-9  # below one item of any cell: what a float leaves where a sum is zero
 
 
 def mean(values: Iterable[Value]) -> Value:
@@ -55,19 +56,19 @@ def times(left: Value, right: Value) -> Value:
 
 
 def ratio(above: Value, below: Value) -> Value:
-    """Above divided by below; undefined where below is zero.
+    """Above divided by below; undefined where below is zero, also when rounding leaves a rest of it.
 
-    >>> ratio(0.5, 0.25), ratio(0.5, 0.0)
-    (2.0, None)
+    >>> ratio(0.5, 0.25), ratio(0.5, 0.0), ratio(0.5, 0.1 + 0.2 - 0.3)
+    (2.0, None, None)
     """
     if above is None or below is None:
         return None
     if _is_number(below):
-        return above / below if below else None
+        return above / below if abs(below) > NOTHING else None
     import numpy
 
     nowhere = numpy.full(numpy.broadcast_shapes(numpy.shape(above), numpy.shape(below)), numpy.nan)
-    return cast(float, numpy.divide(above, below, out=nowhere, where=numpy.not_equal(below, 0)))
+    return cast(float, numpy.divide(above, below, out=nowhere, where=numpy.abs(below) > NOTHING))
 
 
 def largest(values: Iterable[Value]) -> Value:

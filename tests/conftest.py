@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +35,10 @@ settings.load_profile("here")
 # What a real vLLM is needed for is tried by `make vllm-check`, which makes an environment that has one.
 # A program that a test starts is no module; looking for doctests would start it, too.
 collect_ignore = ["fake_vllm_server.py", *([] if importlib.util.find_spec("vllm") else ["test_vllm.py"])]
+if importlib.util.find_spec("vllm"):
+    with warnings.catch_warnings():  # TRL imports vLLM where there is one, whose modules warn
+        warnings.simplefilter("ignore")
+        importlib.import_module("trl.generation.vllm_generation")
 
 FAKE_PLUGIN = Path(__file__).with_name("fake_plugin.py").resolve()
 

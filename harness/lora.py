@@ -95,6 +95,23 @@ def base_of(folder: Path) -> Path:
     return base
 
 
+def settings_of(folder: Path) -> dict[str, object]:
+    """The settings of an adapter that somebody made, looked at.
+
+    Raises:
+        UserError: where they are damaged, or it is of another kind than LoRA, or not kept as safetensors.
+    """
+    try:
+        found = json.loads((folder / ADAPTER).read_bytes())
+    except (OSError, ValueError, RecursionError) as fault:
+        raise UserError(f"{cut(str(folder / ADAPTER))} is damaged: save the adapter again") from fault
+    if not isinstance(found, dict) or found.get("peft_type") != "LORA":
+        raise UserError(f"{cut(str(folder))} is no LoRA adapter: merge it into its base and give that folder")
+    if not (folder / NUMBERS).is_file():
+        raise UserError(f"{cut(str(folder))} has no {NUMBERS}: save the adapter as safetensors")
+    return found
+
+
 def refuse_other_base(folder: Path, base: Path) -> None:
     """Raise UserError where a base is not the one that an adapter stands on, or is missing."""
     wanted, mend = stands_on(folder), "put it back, or give the run's command again with that base"

@@ -133,7 +133,7 @@ LEFT: dict[str, tuple[Callable[[Path], Any], str]] = {
     "pickled weights": (
         lambda out: (out / "model.safetensors").rename(out / "pytorch_model.bin"), "pickled weights, which are never"
     ),
-    "an adapter": (lambda out: (out / "adapter_config.json").write_text("{}"), "a LoRA adapter"),
+    "another adapter": (lambda out: (out / "adapter_config.json").write_text("{}"), "is no LoRA adapter"),
     "another shape": (
         lambda out: save_file({"w": numpy.zeros(3)}, out / "model.safetensors"), "w is 3, the parent's 2"
     ),
@@ -253,3 +253,29 @@ def test_what_a_killed_run_had_started_dies_and_the_same_command_goes_on(tmp_pat
     digests = [[cell.weights for cell in read_cells(path)] for path in (one, other)]
     assert digests[0] == digests[1]
     assert len(set(digests[0])) == 3
+
+
+@pytest.mark.slow
+def test_an_adapter_is_added_to_the_parents_weights(tmp_path: Path) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForImageTextToText
+
+    from harness.lora import without_renamed
+
+    parent = model_folder(TWIN)
+    with without_renamed():
+        model = get_peft_model(
+            AutoModelForImageTextToText.from_pretrained(parent, local_files_only=True),
+            LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], init_lora_weights=False),
+        )
+        model.save_pretrained(tmp_path / "out")
+        wanted = model.merge_and_unload().state_dict()
+    taken.take(tmp_path / "out", parent, tmp_path / "weights")
+    found = AutoModelForImageTextToText.from_pretrained(tmp_path / "weights", local_files_only=True).state_dict()
+    before = AutoModelForImageTextToText.from_pretrained(parent, local_files_only=True).state_dict()
+    assert all(torch.equal(found[name], wanted[name]) for name in before)
+    assert sum(not torch.equal(found[name], before[name]) for name in before) == 8, "queries and values of four layers"
+    (tmp_path / "out/adapter_model.safetensors").rename(tmp_path / "out/adapter_model.bin")
+    with pytest.raises(UserError, match="save the adapter as safetensors"):
+        taken.take(tmp_path / "out", parent, tmp_path / "again")

@@ -1,6 +1,7 @@
 """Weights that another trainer left, taken in: the parent's architecture to the last tensor, and the parent's files.
 
-Only tensors are taken. Configuration, tokenizer, chat template and processor stay the parent's, so that no framework's
+An adapter is added to the parent's weights in fp32, so that the next stage's trainer gets a whole model again. Only
+tensors are taken. Configuration, tokenizer, chat template and processor stay the parent's, so that no framework's
 version of them reaches evaluation.
 """
 
@@ -13,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.core import UserError
+from harness.lora import is_adapter, merged, settings_of
 from harness.values import cut, is_number
 from harness.weights import model_files
 
 INDEX = "model.safetensors.index.json"
-ADAPTER = "adapter_config.json"
 COSTS = "costs.json"
 STATE = "trainer_state.json"  # what transformers' Trainer leaves beside the weights
 COUNTS = ("optimiser_steps", "sampled_tokens", "trained_tokens")
@@ -30,8 +31,10 @@ def take(out: Path, parent: Path, target: Path) -> None:
     """Make ``target`` a model's folder: the tensors of ``out``, all other files of ``parent``.
 
     Raises:
-        UserError: where ``out`` is no safetensors model of the parent's architecture.
+        UserError: where ``out`` is no safetensors model of the parent's architecture, and no adapter that fits it.
     """
+    if is_adapter(out):
+        out = _added(out, parent)
     weights = _weights(out)
     _refuse_another(_shapes(weights), _shapes(_safetensors(parent)), _ties(parent))
     target.mkdir(parents=True)
@@ -54,8 +57,6 @@ def _safetensors(folder: Path) -> tuple[Path, ...]:
 def _weights(out: Path) -> tuple[Path, ...]:
     """The files of a model's weights in a folder."""
     found = _safetensors(out)
-    if (out / ADAPTER).is_file():
-        raise UserError(f"{out} holds a LoRA adapter: let the trainer merge it into the model before it saves")
     if not found:
         pickled = any(out.glob("*.bin")) or any(out.glob("*.pt")) or any(out.glob("*.pth"))
         what = "pickled weights, which are never loaded" if pickled else "no *.safetensors"
@@ -68,6 +69,21 @@ def _weights(out: Path) -> tuple[Path, ...]:
         if listed != {path.name for path in found}:
             raise UserError(f"{out} holds {len(found)} *.safetensors, but no {INDEX} that names them: save one model")
     return found
+
+
+def _added(adapter: Path, parent: Path) -> Path:
+    """A folder of the parent's weights with the adapter's added, beside the adapter's."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    settings_of(adapter)
+    target = adapter.with_name(f"{adapter.name}-merged")
+    shutil.rmtree(target, ignore_errors=True)
+    model = AutoModelForImageTextToText.from_pretrained(
+        parent, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False
+    )
+    merged(model, adapter).save_pretrained(target)
+    return target
 
 
 def _shapes(files: tuple[Path, ...]) -> Shapes:

@@ -11,8 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
-from harness.core import UserError
-from harness.lora import ADAPTER, NUMBERS, PLACE, digest_of
+from harness.lora import ADAPTER, NUMBERS, PLACE, digest_of, settings_of
 from harness.scoring.folders import holds_model
 from harness.values import cut
 from harness.weights import model_files
@@ -26,7 +25,7 @@ def take_adapter(folder: Path, base: Path, place: Path) -> str:
     Raises:
         UserError: where its settings are damaged, or it is of another kind than LoRA.
     """
-    settings = _settings(folder)
+    settings = settings_of(folder)
     named = str(settings.get("base_model_name_or_path") or "")
     there = Path(named) if named and Path(named).is_dir() and holds_model(Path(named)) else None
     stands_on = base if there is None else there
@@ -44,19 +43,6 @@ def take_adapter(folder: Path, base: Path, place: Path) -> str:
     if stands_on.resolve() == base.resolve():
         return ""
     return f"it is an adapter on {cut(named, 120)}, as its settings say, and not on the base that is given"
-
-
-def _settings(folder: Path) -> dict[str, object]:
-    """The settings of an adapter, looked at."""
-    try:
-        found = json.loads((folder / ADAPTER).read_bytes())
-    except (OSError, ValueError, RecursionError) as fault:
-        raise UserError(f"{cut(str(folder / ADAPTER))} is damaged: save the adapter again") from fault
-    if not isinstance(found, dict) or found.get("peft_type") != "LORA":
-        raise UserError(f"{cut(str(folder))} is no LoRA adapter: merge it into its base and give that folder")
-    if not (folder / NUMBERS).is_file():
-        raise UserError(f"{cut(str(folder))} has no {NUMBERS}: save the adapter as safetensors")
-    return found
 
 
 __all__ = ["take_adapter"]

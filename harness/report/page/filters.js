@@ -32,6 +32,12 @@ const filters = (() => {
     return found ? (found[`${stage}/${style}`] ?? found[`${stage}/own`] ?? null) : null;
   }
 
+  // The stage of run B that stands beside stage `to` of run A: of the same place and name, or the last beside the last.
+  function counterpart(now) {
+    const [a, b] = [site.runs[now.a].stages, site.runs[now.b].stages];
+    return now.to === a.length - 1 ? b.length - 1 : now.to;
+  }
+
   // The numbers of the items that are shown, in their order.
   function chosen(index, now) {
     const [, belongs] = SHOWS[now.show] ?? SHOWS.all;
@@ -40,7 +46,7 @@ const filters = (() => {
       from: marks(index, now.a, now.from, now.style),
       to: marks(index, now.a, now.to, now.style),
       style: other ? (index.marks[now.a][`${now.to}/${other}`] ?? null) : null,
-      run: marks(index, now.b, now.to, now.style),
+      run: now.b === null ? null : marks(index, now.b, counterpart(now), now.style),
     };
     const wanted = now.find.trim().toLowerCase();
     const at = (column, n) => (column ? column[n] : ABSENT);

@@ -71,7 +71,9 @@ const item = (() => {
       : [["A", now.a], ["B", now.b]].map(([letter, run]) => [`${letter}: ${site.runs[run].paradigm}, ${now.style} style`, run, now.style]);
     const columns = shown.map(([title, run, style]) => [title, (stage) => found.replies[run][`${stage}/${style}`] ?? found.replies[run][`${stage}/own`]]);
     const used = columns.filter(([, at], n) => n === 0 || now.b !== null || at(0) !== columns[0][1](0)); // a suite has one style
-    const names = now.b === null || site.runs[now.b].stages.length <= now.stages ? site.runs[now.a].stages : site.runs[now.b].stages;
+    const [a, b] = [site.runs[now.a].stages, now.b === null ? [] : site.runs[now.b].stages];
+    const longer = Array.from({ length: Math.max(a.length, b.length) }, (_, at) => at);
+    const names = longer.map((at) => (now.b === null || a[at] === b[at] ? a[at] : [a[at] && `A ${a[at]}`, b[at] && `B ${b[at]}`].filter(Boolean).join(", ")));
     const rows = names.map((stage, at) => el("tr", { class: at === now.from || at === now.to ? "compared" : null },
       el("th", { scope: "row" }, stage, at === now.to ? el("small", {}, "now") : at === now.from ? el("small", {}, "then") : null),
       used.map(([title, reply]) => el("td", { "data-title": title }, one(reply(at), at ? reply(at - 1) : null)))));

@@ -42,18 +42,26 @@ const items = (() => {
 
   function columns(now, index) {
     const titled = (title, draw, given = {}) => ({ title, titleFormatter: () => el("span", {}, title), formatter: (cell) => draw(cell.getData().n), ...given });
+    const shared = sharedLetters(index.ids);
     const found = [
-      titled("item", (n) => el("span", {}, index.ids[n]), { widthGrow: 2, minWidth: 90, responsive: 0 }),
+      titled("item", (n) => el("span", {}, index.ids[n].slice(shared)), { widthGrow: 2, minWidth: 90, responsive: 0 }),
       titled("question", (n) => el("span", { dir: "auto" }, index.questions[n]), { widthGrow: 4, minWidth: 110, responsive: 3 }),
       titled("gold", (n) => el("span", { dir: "auto" }, index.gold[n]), { widthGrow: 1, minWidth: 70, responsive: 2 }),
     ];
     for (const [letter, run] of [["A", now.a], ["B", now.b]]) {
       if (run === null) continue;
       const stages = site.runs[run].stages;
-      const title = now.b === null ? "after every stage" : `${letter}, after every stage`;
+      const title = now.b === null ? "by stage" : `${letter} by stage`;
       found.push(titled(title, (n) => strip(index, run, stages, now.style, n), { width: Math.max(stages.length * 14 + 20, 120), responsive: letter === "A" ? 0 : 1 }));
     }
     return found;
+  }
+
+  // How many letters all ids begin with, up to a slash: the list leaves them out.
+  function sharedLetters(ids) {
+    let length = ids.length > 1 ? ids[0].lastIndexOf("/") + 1 : 0;
+    while (length && !ids.every((id) => id.startsWith(ids[0].slice(0, length)))) length = ids[0].lastIndexOf("/", length - 2) + 1;
+    return length;
   }
 
   function strip(index, run, stages, style, n) {

@@ -65,7 +65,8 @@ const overview = (() => {
   function cell({ now, view, run, other, style, column, index }) {
     const scores = scoresOf(run, style, column);
     const flips = column.runs[now.a].flips[style] ?? column.runs[now.a].flips.own;
-    const others = other && scoresOf(other, style, column);
+    const beside = other?.stages[index] === run.stages[index]; // stages of other names do not compare
+    const others = beside ? scoresOf(other, style, column) : null;
     const [value, said] = valued(view, { scores, flips, items: column.items, others }, index);
     const trained = run.trained[index].includes(column.name);
     const [, low, high] = run.cells[style][column.name][index] ?? [];

@@ -157,11 +157,11 @@ def without_renamed() -> Iterator[None]:
         yield
 
 
-def save_adapter(model: Any, folder: Path, base: str) -> None:
+def save_adapter(model: Any, folder: Path, base: str, whole: dict[str, Any] | None = None) -> None:
     """Write the adapter that is trained, settings in sorted order, and nothing else that peft would write.
 
-    ``base`` is the digest of what it stands on. Names and order are a function of the adapter alone: peft writes the
-    set of its targets in an order of the process.
+    ``base`` is the digest of what it stands on; ``whole`` holds the weights where the model's own lie in parts. Names
+    and order are a function of the adapter alone: peft writes the set of its targets in an order of the process.
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -170,7 +170,7 @@ def save_adapter(model: Any, folder: Path, base: str) -> None:
     settings = model.peft_config["default"]
     known = {**settings.to_dict(), "base_model_name_or_path": base, "inference_mode": True}
     (folder / ADAPTER).write_text(json.dumps(known, indent=2, sort_keys=True, default=_plain) + "\n")
-    numbers = get_peft_model_state_dict(model, adapter_name="default", save_embedding_layers=False)
+    numbers = get_peft_model_state_dict(model, whole, adapter_name="default", save_embedding_layers=False)
     numbers = {name: number.detach().contiguous().cpu() for name, number in numbers.items()}
     save_file(numbers, folder / NUMBERS, metadata={"format": "pt"})
 

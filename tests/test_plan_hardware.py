@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from baselines.rft import RFT_LORA
 from harness import registry
 from harness.budget.hardware import CARDS, Hardware, cpu, named
 from harness.command import cli, grid_plan, plan, price, printing
 from harness.core import Paradigm, Run, Scale, Stream, UserError, replace
 from harness.scales import QWEN25_VL_7B, TWIN
+from harness.training.ranks import refuse_unequal
 from tests.fake_runs import SFT, fake_run
 
 EIGHT = named("8xh100-80gb")
@@ -163,9 +165,12 @@ def test_the_command_prints_the_plan_and_then_refuses(tmp_path, monkeypatch, cap
     assert err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
     words[words.index("qwen2.5-vl-3b")] = "qwen2.5-vl-7b"
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         cli.main([*words, "--hardware", "8xh100-80gb"])
-    assert "rft-lora trains an adapter, which one GPU does" in capsys.readouterr().err, "as `harness run` would say"
+    assert ended.value.code == 0, "an adapter is trained on all of a scale's ranks"
+    merged = replace(RFT_LORA, adapter=replace(RFT_LORA.adapter, keep="merged"))
+    with pytest.raises(UserError, match="rft-lora keeps merged weights or freezes them in bf16, which one rank does"):
+        refuse_unequal(merged, QWEN25_VL_7B)
 
 
 def test_a_plan_prints_its_memory_by_part(tmp_path, capsys):

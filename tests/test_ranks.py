@@ -20,9 +20,10 @@ from test_kill import alive, children_of
 from test_processes import interrupt_all, kill_it
 
 from baselines.rft import RFT
-from baselines.sft import SFT
+from baselines.sft import SFT, SFT_LORA
 from harness import registry
 from harness.core import Job, Paradigm, Progress, Run, Stream, Trained, UserError, Verdict, replace
+from harness.lora import NUMBERS
 from harness.registry import typed
 from harness.run_inputs import run_id
 from harness.runner import run
@@ -132,6 +133,30 @@ def test_a_killed_rank_ends_all_and_the_same_job_goes_on_bit_for_bit(
     assert [progress.step for progress in again] in ([5, 6, 7], [6, 7])
     assert same(learned[0].weights, resumed.weights)
     assert replace(resumed, weights=learned[0].weights) == learned[0]
+
+
+@pytest.mark.slow
+def test_two_ranks_train_an_adapter_as_one_does_and_go_on_after_a_kill(
+    bases: tuple[Path, Path], tmp_path: Path, plugin: ModuleType
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    paradigm = replace(SFT_LORA, rate=1.0)
+    whole = train(job(bases[0], tmp_path / "one", paradigm, count=28, scale=replace(SCALE, micro_batch=None)))
+    made = on(2, job(bases[0], tmp_path / "two", paradigm, count=28, scale=SCALE))
+    with pytest.raises(UserError, match="was ended by SIGKILL"):
+        train(replace(made, paradigm=replace(paradigm, learner=plugin.KILLED)))
+    steps: list[Progress] = []
+    resumed = train(replace(made, report=steps.append))
+    assert steps[0].step in (5, 6)
+    assert replace(resumed, weights=whole.weights) == whole
+    assert {path.name for path in resumed.weights.iterdir()} == {path.name for path in whole.weights.iterdir()}
+    one, two = (load_file(made.weights / NUMBERS) for made in (whole, resumed))
+    assert one.keys() == two.keys()
+    moved = torch.cat([value.flatten() for name, value in one.items() if "lora_B" in name]).norm()
+    apart = torch.cat([(value - two[name]).flatten() for name, value in one.items()]).norm()
+    assert apart < 1e-3 * moved, f"{apart / moved:.2e} of what was learned"
 
 
 TOLD: list[float] = []

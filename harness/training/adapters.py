@@ -76,13 +76,16 @@ def save_state(model: Any, folder: Path, job: Job) -> None:
     save_adapter(model, folder, digest_of(stands_under(job)))
 
 
-def save(model: Any, folder: Path, job: Job) -> None:
-    """Write a stage's result: the adapter, or merged fp32 weights with the adapter for the next stage beside them."""
+def save(model: Any, folder: Path, job: Job, whole: dict[str, Any] | None = None) -> None:
+    """Write a stage's result: the adapter, or merged fp32 weights with the adapter for the next stage beside them.
+
+    ``whole`` holds the weights where they lie in parts on several ranks, which keep the adapter alone.
+    """
     base = digest_of(stands_under(job))
     if wanted(job).keep == "adapter":
-        save_adapter(model, folder, base)
+        save_adapter(model, folder, base, whole)
         return
-    save_adapter(model, folder / CARRY, base)
+    save_adapter(model, folder / CARRY, base, whole)
     model.float().merge_and_unload().save_pretrained(folder)
 
 

@@ -89,10 +89,11 @@ def refuse_unequal(paradigm: Paradigm, scale: Scale) -> None:
             f"learner {paradigm.learner.name} trains in one process, and scale {scale.name} wants {scale.ranks} ranks:"
             " set ranks to 0 or 1"
         )
-    if paradigm.adapter is not None:
+    adapter = paradigm.adapter
+    if adapter is not None and (adapter.keep, adapter.frozen) != ("adapter", "float32"):
         raise UserError(
-            f"{paradigm.name} trains an adapter, which one GPU does, and scale {scale.name} wants {scale.ranks} ranks:"
-            " set ranks to 0 or 1"
+            f"{paradigm.name} keeps merged weights or freezes them in bf16, which one rank does, and scale {scale.name}"
+            f' wants {scale.ranks}: set keep to "adapter" and frozen to "float32", or ranks to 0 or 1'
         )
     groups, sequences = batch(scale)
     if groups % scale.ranks:

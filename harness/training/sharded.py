@@ -79,7 +79,7 @@ def save_whole(trainer: Any, folder: Path, job: Job) -> None:
 
     def write() -> None:
         if adapters.is_adapted(trainer.model):
-            adapters.save(trainer.model, folder, job)
+            adapters.save(trainer.model, folder, job, whole)
         else:
             trainer.model.save_pretrained(folder, state_dict=whole)
         trainer.processing_class.save_pretrained(folder)

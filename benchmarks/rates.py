@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from baselines.rft import RFT
-from baselines.sft import SFT
+from baselines.sft import SFT, SFT_LORA
 from harness.core import Paradigm, UserError, replace
 from harness.results.cells import csv_text, write_cells
 from harness.results.metrics import ALL
@@ -34,6 +34,8 @@ RATES: dict[str, tuple[Paradigm, float, float]] = {
 GRID = {name: replace(arm, name=name, rate=rate / usual) for name, (arm, usual, rate) in RATES.items()}
 # Not of the grid: the dose of the long stages, three times as high.
 SFT_X3 = replace(SFT, name="sft-x3", rate=3.0)
+# Nor these: an adapter at three and thirty times the rate of all weights, beside sft-lora's own ten times.
+SFT_LORA_X3, SFT_LORA_X30 = (replace(SFT_LORA, name=f"sft-lora-x{times}", rate=float(times)) for times in (3, 30))
 SFT_0, SFT_1, SFT_2, SFT_3, SFT_4, SFT_5, RFT_1, RFT_2, RFT_3, RFT_4, RFT_5 = GRID.values()
 
 

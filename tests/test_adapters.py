@@ -14,9 +14,10 @@ from noise_jobs import SMALL, build_bases, item, job, picture, tensors
 from baselines.filtering import solvable
 from baselines.rft import RFT, RFT_LORA, RIF_RFT, grpo_trainer, train_grpo
 from baselines.sft import SFT_LORA, train_sft
-from harness.asking.engines.transformers import TransformersEngine, load_model
+from harness.asking.engines.transformers import TransformersEngine, load_model, load_processor
+from harness.asking.engines.whole import whole_model
 from harness.core import Job, Lora, Paradigm, Progress, Run, Stream, Trained, UserError, replace
-from harness.lora import ADAPTER, NUMBERS, PLACE, attached, save_adapter, without_renamed
+from harness.lora import ADAPTER, NUMBERS, PLACE, attached, is_adapter, save_adapter, without_renamed
 from harness.results.publish import refuse_other_checkpoints
 from harness.results.published import read_run
 from harness.runner import run
@@ -327,3 +328,17 @@ def test_only_what_a_base_needs_is_written(tmp_path: Path) -> None:
     settings = json.loads((tmp_path / "a" / ADAPTER).read_text())
     assert list(settings) == sorted(settings)
     assert settings["target_modules"] == ["one", "two"]
+
+
+def test_a_program_that_loads_whole_models_gets_one(first: dict[str, Trained], base: Path, tmp_path: Path) -> None:
+    folder = first["sft-lora"].weights
+    place = whole_model(folder, SMALL, tmp_path / "whole")
+    assert not is_adapter(place)
+    mine, theirs = loaded(folder), loaded(place)
+    assert set(mine) == set(theirs)
+    assert all(value.equal(theirs[name]) for name, value in mine.items())
+    assert any(not value.equal(theirs[name]) for name, value in loaded(base).items()), "it is not the base"
+    words = [load_processor(one, SMALL).tokenizer("What is number 7?")["input_ids"] for one in (folder, place)]
+    assert words[0] == words[1]
+    assert whole_model(base, SMALL, tmp_path / "none") == base
+    assert not (tmp_path / "none").exists()

@@ -38,8 +38,9 @@ def by_transformers(folder: Path, scale: Any) -> Answer:
     processor, model, turn = load_processor(folder, scale), load_model(folder, "float32").eval(), threading.Lock()
 
     def answer(body: dict[str, Any]) -> dict[str, Any]:
+        pictures = pictures_of(body)  # first: the template's library may rewrite the messages
         text = processor.apply_chat_template(body["messages"], add_generation_prompt=True, tokenize=False)
-        inputs = processor(text=[text], images=pictures_of(body) or None, return_tensors="pt")
+        inputs = processor(text=[text], images=pictures or None, return_tensors="pt")
         length = inputs["input_ids"].shape[1]
         free = body["temperature"] > 0
         how = {"do_sample": True, "top_p": body["top_p"], "top_k": 0} if free else {"do_sample": False}

@@ -165,7 +165,7 @@ def test_activations_that_are_computed_again_give_the_same_adapter(
     for again in (False, True):
         made = job(base, tmp_path / str(again), paradigm)
         train_one = train_sft if paradigm is SFT_LORA else train_grpo
-        found.append(vectors(train_one(made, activation_checkpointing=again).weights))
+        found.append(vectors(train_one(made, **{trainers.recomputing(): again}).weights))
     for name, value in found[0].items():
         assert found[1][name].allclose(value, atol=1e-5), name
     assert any(value.any() for name, value in found[1].items() if "lora_B" in name and ".visual." in name)

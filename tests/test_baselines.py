@@ -135,7 +135,7 @@ def test_pinned_settings(bases: tuple[Path, Path], tmp_path: Path) -> None:
     trainer = grpo_trainer(job(bases[0], tmp_path, RFT))
     args = trainer.args
     assert not args.bf16
-    assert not args.activation_checkpointing
+    assert not getattr(args, trainers.recomputing())
     assert args.report_to == []
     assert (args.learning_rate, args.lr_scheduler_type, args.weight_decay) == (3e-3, "constant", 0.01)
     assert (args.epsilon, args.epsilon_high, args.beta, args.num_iterations) == (0.2, 0.3, 0.01, 1)

@@ -138,14 +138,14 @@ def test_trl_trains_on_it(tmp_path: Path) -> None:
 
     from harness.asking.engines.transformers import load_processor
     from harness.scales import TWIN, model_folder
-    from harness.training.trainers import load_policy
+    from harness.training.trainers import load_policy, recomputing
 
     export(shown()[:5], DIRECT, format_of("trl"), tmp_path / "data", "train")
     rows = load_dataset("parquet", data_dir=str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"), split="train")
     folder = model_folder(TWIN)
     common = {
         "output_dir": str(tmp_path / "out"), "use_cpu": True, "bf16": False, "report_to": "none", "max_steps": 1,
-        "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True, "activation_checkpointing": False,
+        "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True, recomputing(): False,
     }  # fmt: skip
     sft = SFTTrainer(
         model=load_policy(folder),

@@ -44,7 +44,7 @@ def test_a_rank_loads_onto_its_own_gpu_and_shards_by_fsdp2_with_fp32_masters(tmp
         "local_files_only": True,
     }
     told = trainers.settings(replace(job(tmp_path, tmp_path, SFT), scale=replace(SMALL, precision="bfloat16")))
-    assert (told["bf16"], told["activation_checkpointing"], told["use_cpu"], told["fsdp"]) == (True, False, False, True)
+    assert (told["bf16"], told[trainers.recomputing()], told["use_cpu"], told["fsdp"]) == (True, False, False, True)
     config = told["fsdp_config"]
     assert (config["version"], config["activation_checkpointing"], config["reshard_after_forward"]) == (2, True, True)
     assert config["state_dict_type"] == "SHARDED_STATE_DICT"

@@ -67,15 +67,20 @@ def run_trainer(job: Job, build: Callable[[Job], Any]) -> Trained:
     )
 
 
+def recomputing() -> str:
+    """What transformers calls the switch to compute activations again: 5.23 renamed it and warns about the old name."""
+    from transformers import TrainingArguments
+
+    new = "activation_checkpointing"
+    return new if new in TrainingArguments.__dataclass_fields__ else "gradient_checkpointing"
+
+
 def settings(job: Job) -> dict[str, Any]:
     """What all trainers share. Data order and epochs are fixed before, so a trainer sees one epoch, in order."""
     import torch
-    from transformers import TrainingArguments
 
     cpu = not torch.cuda.is_available()
     half = job.scale.precision == "bfloat16" and (launched() or not cpu)
-    # transformers renamed the switch in 5.23 and warns about the old name.
-    renamed = "activation_checkpointing" in TrainingArguments.__dataclass_fields__
     return {
         "output_dir": str(job.folder / "states"),
         "num_train_epochs": 1,
@@ -84,8 +89,7 @@ def settings(job: Job) -> dict[str, Any]:
         "use_cpu": cpu,
         "fp16": False,
         "bf16": half,
-        "activation_checkpointing" if renamed else "gradient_checkpointing": half
-        and not launched(),  # FSDP2's own there
+        recomputing(): half and not launched(),  # FSDP2's own there
         "optim": "adamw_torch",
         "adam_beta1": 0.9,
         "adam_beta2": 0.999,

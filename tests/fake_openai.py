@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import json
 import threading
@@ -38,8 +39,9 @@ def by_transformers(folder: Path, scale: Any) -> Answer:
     processor, model, turn = load_processor(folder, scale), load_model(folder, "float32").eval(), threading.Lock()
 
     def answer(body: dict[str, Any]) -> dict[str, Any]:
-        pictures = pictures_of(body)  # first: the template's library may rewrite the messages
-        text = processor.apply_chat_template(body["messages"], add_generation_prompt=True, tokenize=False)
+        pictures = pictures_of(body)
+        chat = copy.deepcopy(body["messages"])  # which transformers may rewrite
+        text = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
         inputs = processor(text=[text], images=pictures or None, return_tensors="pt")
         length = inputs["input_ids"].shape[1]
         free = body["temperature"] > 0

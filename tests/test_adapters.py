@@ -311,6 +311,7 @@ def test_a_run_of_adapters_is_kept_checked_moved_and_freed(tmp_path: Path, keep:
     assert (len(removed), strangers) == (2, ())
 
 
+@pytest.mark.slow
 def test_only_what_a_base_needs_is_written(tmp_path: Path) -> None:
     """The adapter's file is a function of the adapter alone, in whatever order the process holds its targets."""
     import torch
@@ -330,6 +331,7 @@ def test_only_what_a_base_needs_is_written(tmp_path: Path) -> None:
     assert settings["target_modules"] == ["one", "two"]
 
 
+@pytest.mark.slow
 def test_a_program_that_loads_whole_models_gets_one(first: dict[str, Trained], base: Path, tmp_path: Path) -> None:
     folder = first["sft-lora"].weights
     place = whole_model(folder, SMALL, tmp_path / "whole")

@@ -33,6 +33,7 @@ def test_the_ratio_is_the_median_of_pairs_and_not_a_pair_of_medians() -> None:
     assert times.detail() == "9.00 s / 1.00 s, median of 3 pairs; 1.100 in CPU time"
 
 
+@pytest.mark.slow
 def test_repetitions_take_turns() -> None:
     order: list[str] = []
     times = speed.paired(lambda: order.append("a"), lambda: order.append("b"), 3)

@@ -36,6 +36,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "results"
 
 
+@pytest.mark.slow
 def test_a_board_compares_arms_in_one_style_with_the_statistics_of_compare(results):
     both = boards(seen_runs(results)[0])
     assert [board.style for board in both] == ["cot", "direct"]

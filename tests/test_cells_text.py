@@ -51,6 +51,7 @@ def refusal(call: Callable[[], object]) -> str:
     return text
 
 
+@pytest.mark.slow
 @slowly
 @given(st.fixed_dictionaries(dict.fromkeys(TEXTS, fit)), shares, shares, st.integers(1, 10**9))
 def test_cells_come_back_as_they_were_written(tmp_path_factory, texts, score, malformed, n):

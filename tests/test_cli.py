@@ -298,6 +298,7 @@ def test_results_are_no_folder(harness, tmp_path, place):
     assert (tmp_path / "a file").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_all_figures_leave_out_what_lacks_runs_and_name_it(harness, tmp_path):
     from tests.fake_published import SFT, published_run
 

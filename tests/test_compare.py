@@ -46,6 +46,7 @@ def test_an_arm_and_itself_are_equivalent_in_everything() -> None:
         assert all(counts.right_one == counts.lost_other == 0 for counts in found.items)
 
 
+@pytest.mark.slow
 def test_what_differs_differs_and_what_these_items_cannot_tell_is_said_so() -> None:
     one, two = arms(better=replace(WORLD, forgets=1.0))
     assert words(one, two, "backward_transfer", "net_learning") == {
@@ -64,6 +65,7 @@ def test_what_differs_differs_and_what_these_items_cannot_tell_is_said_so() -> N
     assert words(some, fewer, "average_accuracy") == {"average_accuracy": "cannot tell"}
 
 
+@pytest.mark.slow
 def test_p_values_are_corrected_by_holm_over_the_metrics_asked() -> None:
     one, two = arms(better=replace(WORLD, forgets=0.3))
     names = ("average_accuracy", "backward_transfer", "net_learning")
@@ -263,6 +265,7 @@ def test_a_cell_that_is_missing_is_named_and_undefined(store, tmp_path, harness)
     assert out.splitlines()[-1].count("average_accuracy") == 1
 
 
+@pytest.mark.slow
 def test_a_table_of_marks_is_an_arm(store, tmp_path, harness) -> None:
     places = store / "runs", store / "results"
     wanted = side("sft", "direct", *places)

@@ -68,6 +68,7 @@ def test_a_set_is_fetched_counted_locked_and_verified_without_the_hub(tmp_path: 
     assert done.stdout == f"pairs: 12 files, 0.0 MB, 6 train, 4 test; lab/pairs {REVISION[:12]}\n"
 
 
+@pytest.mark.slow
 def test_the_locked_revision_is_fetched_where_one_is_locked(tmp_path: Path) -> None:
     with serving("lab/pairs", files()) as hub:
         assert harness(hub, "fetch", "pairs", "--data", tmp_path).returncode == 0
@@ -114,6 +115,7 @@ def _whole(data: Path) -> list[Path]:
     return [path for path in (data / "pairs").rglob("*.[jp]*") if ".cache" not in path.parts and path.is_file()]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_had_is_one_line(tmp_path: Path) -> None:
     with serving("lab/other", files()) as hub:
         assert "lab/pairs is not on the hub" in refused(harness(hub, "fetch", "pairs", "--data", tmp_path))
@@ -125,6 +127,7 @@ def test_what_cannot_be_had_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "data.lock.json").exists()
 
 
+@pytest.mark.slow
 def test_a_disk_that_takes_no_more_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
     with serving("lab/pairs", {**files(), "pictures/train-0.png": os.urandom(3_000_000)}) as hub:
         line, environment = command(hub, "fetch", "pairs", "--data", tmp_path)

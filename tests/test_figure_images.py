@@ -27,6 +27,7 @@ from paper_figures import FIGURES, ablation, changes, items, tradeoff
 from paper_figures.selection import by_paradigm, select
 from tests.fake_published import LONG, MTL, RFT, RFT_NOKL, SFT, published_run
 
+pytestmark = pytest.mark.slow
 PICTURES = Path(__file__).parent / "figures"
 SMALLER = 3  # a picture is kept at a third of its size
 TOLERANCE = 5.0  # root of the mean square of differences of gray, of 255: fonts are hinted otherwise elsewhere

@@ -67,6 +67,7 @@ def words_of(module, results, out, monkeypatch, *arguments, **options) -> list[s
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_written_with_its_numbers_and_repeats_to_the_byte(name, results, tmp_path):
     from PIL import Image
@@ -104,6 +105,7 @@ def seven(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", page.WIDTHS)
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_is_small_cut_off_or_on_top_of_another(name, width, seven, tmp_path, monkeypatch):
@@ -157,6 +159,7 @@ def test_the_heat_map_shows_the_run_in_percent(results, tmp_path, monkeypatch):
     assert any("cot style, seed 1" in text for text in words)
 
 
+@pytest.mark.slow
 def test_without_names_there_is_a_heat_map_of_each_paradigm(results, tmp_path):
     names = [path.name for path in matrix.draw(results, tmp_path) if path.suffix == ".pdf"]
     assert names == ["matrix-mtl.pdf", "matrix-rft.pdf", "matrix-rft-nokl.pdf", "matrix-sft.pdf"]

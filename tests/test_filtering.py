@@ -61,6 +61,7 @@ def test_the_selector_keeps_what_was_solved_at_least_once(
     assert closed == [True], "the model's memory is free before training begins"
 
 
+@pytest.mark.slow
 def test_the_selector_samples_the_policy_and_repeats_itself(bases: tuple[Path, Path], tmp_path: Path) -> None:
     made = job(bases[0], tmp_path, replace(RIF_RFT, style=DIRECT), count=6)
     verdicts = solvable(made)

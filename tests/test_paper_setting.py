@@ -79,6 +79,7 @@ def test_a_run_of_the_page_can_be_planned_and_fits(command, capsys):
     assert (code, capsys.readouterr().err) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [one for one in COMMANDS if one.startswith("harness plan ")])
 def test_a_plan_of_the_page_ends_well(command, capsys):
     code = ended(shlex.split(command)[1:])

@@ -45,6 +45,7 @@ WRITTEN = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(formula=FORMULA, gold=FORMULA, written=st.sampled_from(WRITTEN), same=st.booleans())
 def test_formulas_with_names_and_units_are_what_math_verify_says(formula, gold, written, same) -> None:

@@ -21,6 +21,7 @@ PIECES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", SCORERS, ids=lambda score: score.__name__)
 def test_a_hundred_thousand_characters_of_anything_are_soon_worth_nothing(score) -> None:
     start = time.process_time()

@@ -98,6 +98,7 @@ def drawn(rng: Random) -> str:
     return "".join(rng.choice(SIGNS) for _ in range(rng.randint(1, 8)))
 
 
+@pytest.mark.slow
 def test_ten_annotators_are_marked_as_published() -> None:
     rng, compared, right = Random(0), 0, 0
     while compared < 5000:

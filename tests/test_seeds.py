@@ -36,6 +36,7 @@ def test_the_seed_of_a_stage_is_the_same_in_every_release() -> None:
     assert (stage_seed(0, "gqa"), stage_seed(1, "gqa"), stage_seed(0, "joint")) == (1593912411, 2095189350, 1872317208)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fake_plugin")
 def test_arms_of_one_seed_and_bases_of_other_weights_share_their_seeds(tmp_path: Path) -> None:
     asked = [

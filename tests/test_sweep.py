@@ -286,6 +286,7 @@ def test_slurm_gets_a_job_for_each_leg_after_those_before_it(tmp_path: Path, mon
     assert last_code(place.log("c")) == 2
 
 
+@pytest.mark.slow
 def test_what_is_not_installed_is_one_line(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['ray'] = sys.modules['submitit'] = None; from harness.command.cli import main; main()"

@@ -14,6 +14,7 @@ from harness.runner import run
 from harness.store.record import read_record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("observers", [0, 1])
 def test_a_run_in_pieces_is_the_run_in_one(tmp_path: Path, fake_plugin: ModuleType, observers: int) -> None:
     asked = fake_run(make_model(tmp_path / "model"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,24 @@ def test_two_devices_give_the_replies_of_one(model: Path, monkeypatch: pytest.Mo
     assert [reply for found in whole.each(replies_to, asked[:1]) for reply in found]
     assert not whole._workers
     whole.close()
+
+
+def slowly(engine: Engine, asking: Asking) -> str:
+    """The part's first item, late; the second part is refused at once."""
+    if asking.examples[0].id.endswith("4"):
+        raise UserError("no way")
+    time.sleep(0.3)
+    return asking.examples[0].id
+
+
+def test_what_is_still_asked_when_another_part_is_refused_answers_nobody_else(model: Path) -> None:
+    asked = parts(8)
+    with Engines(ENGINE, model, fake_scale(model), 2) as two:
+        list(two.each(replies_to, asked))
+        for _ in range(3):
+            with pytest.raises(UserError, match="no way"):
+                list(two.each(slowly, asked[::-1]))
+            assert [len(found) for found in two.each(replies_to, asked)] == [4, 4]
 
 
 def refuses(engine: Engine, asking: Asking) -> None:

@@ -36,6 +36,7 @@ class Engines:
         self._engine: Engine | None = None
         self._workers: list[Worker] = []
         self._threads: ThreadPoolExecutor | None = None
+        self._free: SimpleQueue[int] = SimpleQueue()  # devices; one that still works for an earlier call is not there
 
     def each(self, ask: Callable[[Engine, Part], Answer], parts: Sequence[Part]) -> Iterator[Answer]:
         """What ``ask(engine, part)`` gives for each part, in their order; on several devices ``ask`` is sent by name.
@@ -53,17 +54,18 @@ class Engines:
             return
         if self._threads is None:
             self._threads = ThreadPoolExecutor(max_workers=self._devices)
-        free: SimpleQueue[int] = SimpleQueue()
-        for device in range(self._devices):
-            free.put(device)
-        self._workers = self._workers or [Worker() for _ in range(self._devices)]
+        if not self._workers:
+            self._workers = [Worker() for _ in range(self._devices)]
+            self._free = SimpleQueue()
+            for device in range(self._devices):
+                self._free.put(device)
 
         def asked(part: Part) -> Any:
-            device = free.get()
+            device = self._free.get()
             try:
                 return self._workers[device].call(_asked, (device, *self._open, ask, part))
             finally:
-                free.put(device)
+                self._free.put(device)
 
         yield from self._threads.map(asked, parts)
 
